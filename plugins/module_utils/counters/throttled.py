@@ -1,0 +1,66 @@
+# Copyright: (c) 2026, fleet.stall contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Cgroups that ran out of CPU quota during the window: an application that stalls while the host's network does not.
+
+Only groups that have a quota are read: cpu.stat of v2 flushes statistics of all CPUs (rstat), which is not free on a big machine.
+"""
+
+from typing import Any, Dict, Optional, Tuple
+
+from ansible_collections.fleet.stall.plugins.module_utils.counters import cgroupfs
+from ansible_collections.fleet.stall.plugins.module_utils.counters.source import Unavailable, text_or_none
+
+WALK_S = 1.0
+WALK_MOST = 20000
+MOST_READ = 2000
+TOP = 10
+
+
+def parse(content: str) -> Dict[str, int]:
+    """{periods, throttled, throttled_us} of cpu.stat, v1 (throttled_time, ns) or v2 (throttled_usec)."""
+    numbers = cgroupfs.keyed_numbers(content)
+    throttled_us = numbers.get("throttled_usec", numbers.get("throttled_time", 0) // 1000)
+    return {"periods": numbers.get("nr_periods", 0), "throttled": numbers.get("nr_throttled", 0), "throttled_us": throttled_us}
+
+
+def read() -> Dict[str, Any]:
+    """{groups: {"/path": {periods, throttled, throttled_us}} with a quota, with_quota, looked_at, complete}"""
+    mounted = cgroupfs.hierarchies()
+    hierarchy = cgroupfs.with_controller(mounted, "cpu") or cgroupfs.unified(mounted)
+    if hierarchy is None:
+        raise Unavailable("no cgroup hierarchy with the cpu controller is mounted")
+    walk = cgroupfs.Walk(hierarchy.path, WALK_S, WALK_MOST)
+    groups: Dict[str, Any] = {}
+    complete = True
+    for path in walk:
+        if not _has_quota(path, hierarchy.version):
+            continue
+        if len(groups) >= MOST_READ:
+            complete = False
+            break
+        content = text_or_none(f"{path}/cpu.stat")
+        if content:
+            groups[path[len(hierarchy.path) :] or "/"] = parse(content)
+    return {"groups": groups, "with_quota": len(groups), "looked_at": walk.seen, "complete": complete and walk.complete}
+
+
+def _has_quota(path: str, version: int) -> bool:
+    quota = text_or_none(f"{path}/cpu.cfs_quota_us" if version == 1 else f"{path}/cpu.max")
+    return quota is not None and not quota.startswith(("-1", "max"))
+
+
+def reduce(start: Dict[str, Any], end: Optional[Dict[str, Any]]) -> Tuple[Dict[str, Any], Optional[Dict[str, Any]]]:
+    """Both readings with only the groups whose throttling grew in between, the ten that lost most. A group that is new counts from 0."""
+    if end is None:
+        return dict(start, groups={}), None
+    grown = {}
+    for path, now in end["groups"].items():
+        before = start["groups"].get(path, {"throttled": 0, "throttled_us": 0})
+        if now["throttled"] > before["throttled"] or now["throttled_us"] > before["throttled_us"]:
+            grown[path] = now["throttled_us"] - before["throttled_us"]
+    top = sorted(grown, key=lambda path: (-grown[path], path))[:TOP]
+    return (
+        dict(start, groups={path: start["groups"][path] for path in top if path in start["groups"]}),
+        dict(end, groups={path: end["groups"][path] for path in top}, grown=len(grown)),
+    )

@@ -1,0 +1,110 @@
+# Copyright: (c) 2026, fleet.stall contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""What the action plugins have in common: which errors are the user's to read, and what a host's own action may never do: fail."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from ansible import constants as C
+from ansible.errors import AnsibleConnectionFailure
+from ansible.plugins.action import ActionBase
+from ansible.utils.display import Display
+
+from ansible_collections.fleet.stall.plugins.plugin_utils import outcome
+from ansible_collections.fleet.stall.plugins.plugin_utils.outcome import Failure
+from ansible_collections.fleet.stall.plugins.plugin_utils.request import RequestError
+from ansible_collections.fleet.stall.plugins.plugin_utils.rundir import RunDir, RunDirError
+from ansible_collections.fleet.stall.plugins.plugin_utils.text import printable
+
+display = Display()
+
+
+def warn(sentence: str) -> None:
+    """Show it now and in every case: a warning in a result is not shown where successful hosts are not (display_ok_hosts)."""
+    display.display(f"[WARNING]: {sentence}", color=C.COLOR_WARN, stderr=True)
+
+
+class ControllerAction(ActionBase):
+    """An action that runs once, on the controller."""
+
+    _requires_connection = False
+    in_check_mode = False
+
+    def run(self, tmp: Any = None, task_vars: dict[str, Any] | None = None) -> dict[str, Any]:
+        super().run(tmp, task_vars)
+        if self._task.check_mode and not self.in_check_mode:
+            return skipped("check mode: nothing was sent")
+        try:
+            return {"changed": False, **self.act(task_vars or {})}
+        except (RequestError, RunDirError) as error:
+            return failed(str(error).splitlines())
+
+    def act(self, task_vars: dict[str, Any]) -> dict[str, Any]:
+        """The result of the task. Raises RequestError, RunDirError."""
+        raise NotImplementedError
+
+
+class HostAction(ActionBase):
+    """An action for each host. Whatever happens to a host is recorded in the run directory; only being unreachable is raised as well."""
+
+    _supports_async = False
+
+    def run(self, tmp: Any = None, task_vars: dict[str, Any] | None = None) -> dict[str, Any]:
+        super().run(tmp, task_vars)
+        if self._task.check_mode:
+            return skipped("check mode: nothing was sent")
+        task_vars = task_vars or {}
+        run, host = RunDir(self._task.args["dir"]), task_vars["inventory_hostname"]
+        try:
+            result = self.act(run, host, task_vars)
+        except AnsibleConnectionFailure as error:
+            self.give_up(run, host, outcome.of_unreachable(str(error)))
+            raise
+        except Exception as error:
+            result = self.give_up(run, host, outcome.of_error(str(error)))
+        except (KeyboardInterrupt, SystemExit):
+            raise
+        except BaseException:
+            # The time limit of the task, which Ansible raises as no Exception.
+            self.give_up(run, host, outcome.of_timeout(int(self._task.timeout or 0)))
+            raise
+        if "reason" in result:
+            warn(f"{printable(host)} is not measured: {result['reason']}. Remedy: {result['remedy']}.")
+        return {"changed": False, **result}
+
+    def act(self, run: RunDir, host: str, task_vars: dict[str, Any]) -> dict[str, Any]:
+        """The result of the task. Raises AnsibleConnectionFailure; any other error is recorded as well."""
+        raise NotImplementedError
+
+    def give_up(self, run: RunDir, host: str, failure: Failure) -> dict[str, Any]:
+        """Note why a host is not measured, and return the result of its task."""
+        return record(run, host, failure)
+
+    def without_become(self) -> None:
+        """What follows on this connection is run as the user that is logged in."""
+        self._play_context.become = False
+        self._connection.set_become_plugin(None)
+
+
+def record(run: RunDir, host: str, failure: Failure) -> dict[str, Any]:
+    """Keep the reason in the run directory, as far as that can be written; the result of the host's task."""
+    status = {"status": "not_measured", "stage": failure.stage, "reason": printable(failure.reason), "remedy": printable(failure.remedy)}
+    try:
+        run.write_host(host, "status", {"schema_version": 1, "run": run.id, "host": host, **status})
+    except OSError as error:
+        warn(f"{printable(host)}: the reason could not be kept in {run.path}: {printable(error)}")
+    return {"measured": False, **{key: status[key] for key in ("stage", "reason", "remedy")}}
+
+
+def skipped(reason: str) -> dict[str, Any]:
+    return {"changed": False, "skipped": True, "skip_reason": reason}
+
+
+def failed(sentences: list[str]) -> dict[str, Any]:
+    """A failure with a line for each thing that is wrong."""
+    lines = [printable(sentence, 1000) for sentence in sentences]
+    if len(lines) > 1:
+        lines = [f"{len(lines)} things are wrong:", *(f"- {line}" for line in lines)]
+    return {"changed": False, "failed": True, "msg": "\n".join(lines)}

@@ -1,0 +1,302 @@
+# Copyright: (c) 2026, fleet.stall contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The probe mesh: who probes whom, over which layers, how often. Pure: inventory and parameters in, manifest out."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Iterator, Mapping, Sequence
+
+from ansible_collections.fleet.stall.plugins.plugin_utils import budget, domains, rendezvous
+from ansible_collections.fleet.stall.plugins.plugin_utils.text import and_more
+
+SCHEMA_VERSION = 1
+FIRST_PORT, PORTS = 33000, 28000
+# Coprime to PORTS, so that the ports of one source differ, and far apart, so that they spread over receive queues
+PORT_STRIDE = 10007
+NODEPORT_SOURCES = 2
+
+
+def build(hosts: Mapping[str, Mapping], parameters: Mapping, run: Mapping) -> dict:
+    """The manifest of a run.
+
+    :param hosts: name -> ``{slug, groups, address, address6?, overlay_address?, tcp_port? (22), in_limit?, source?, target?}`` (these three
+        true unless said); ``source`` and ``target``: the host matches ``stall_sources`` and ``stall_targets``
+    :param parameters: validated parameters of the observe role, without their ``stall_`` prefix
+    :param run: ``{id, started_at, starts_at, ends_at, versions}``
+    :return: manifest.json as described in docs/ARCHITECTURE.md; equal input gives an equal manifest, whatever the order of the hosts
+    :raises ValueError: nothing can be probed; the text says which parameter to change
+    """
+    described = {name: _describe(name, hosts[name], parameters) for name in sorted(hosts)}
+    targets = [name for name, host in described.items() if host["target"] and host["in_limit"]]
+    sources = [name for name, host in described.items() if host["source"] and host["in_limit"]]
+    _require(described, targets, sources, parameters)
+    outside = {name for name, host in described.items() if host["outside"]}
+    if len(described) == 1:
+        # A machine alone still has a kernel to stall: it probes itself
+        chosen = {name: [name] for name in targets}
+    else:
+        levels = list(parameters["domains"])
+        chosen = rendezvous.choose(described, targets, sources, outside, parameters["sources_per_target"], levels, parameters["seed"])
+    ports = {name: host.get("tcp_port") or 22 for name, host in hosts.items()}
+    planned = [flow for target in targets for flow in _flows_to(target, chosen[target], described, ports, parameters)]
+    if not planned:
+        raise ValueError(
+            f"no flow to probe: none of the layers {', '.join(parameters['layers'])} applies to the targets; "
+            "check stall_layers, stall_protocols, stall_families and the addresses"
+        )
+    flows, reductions = budget.enforce(planned, parameters["budget_host_pps"], parameters["budget_target_pps"])
+    return {
+        "schema_version": SCHEMA_VERSION,
+        "run": {**run, "parameters": dict(parameters)},
+        "hosts": described,
+        "flows": _numbered(flows, parameters["seed"]),
+        "budget": {
+            "host_pps_limit": parameters["budget_host_pps"],
+            "target_pps_limit": parameters["budget_target_pps"],
+            "sent_pps": budget.per_host(flows, "source"),
+            "received_pps": budget.per_host(flows, "target"),
+            "reductions": reductions,
+        },
+        "warnings": _warnings(described, targets, flows, parameters),
+    }
+
+
+def host_plan(manifest: Mapping, host: str) -> dict:
+    """What one host is to do: the argument of the observe module. ``dispatched_at`` is null until the action sends it.
+
+    :raises ValueError: the host is not in the manifest
+    """
+    if host not in manifest["hosts"]:
+        raise ValueError(f"{host} is not a host of run {manifest['run']['id']}")
+    run, parameters = manifest["run"], manifest["run"]["parameters"]
+    return {
+        "schema_version": SCHEMA_VERSION,
+        "run": run["id"],
+        "host": host,
+        "token": rendezvous.number("token", str(run["id"])) >> 32,
+        "starts_at": run["starts_at"],
+        "ends_at": run["ends_at"],
+        "dispatched_at": None,
+        "threshold_ms": parameters["threshold_ms"],
+        "reply_timeout_ms": parameters["reply_timeout_ms"],
+        "budget_pps": parameters["budget_host_pps"],
+        "seed": rendezvous.number(parameters["seed"], str(run["id"]), host) >> 32,
+        "keep_raw": parameters["keep_raw"],
+        "counters": parameters["counters"],
+        "event_limit": parameters["event_limit"],
+        "flows": [
+            {key: value for key, value in flow.items() if key != "components"} for flow in manifest["flows"] if flow["source"] == host
+        ],
+    }
+
+
+def _describe(name: str, host: Mapping, parameters: Mapping) -> dict:
+    groups = sorted(host["groups"])
+    return {
+        "slug": host["slug"],
+        "groups": groups,
+        "domains": domains.of_host(groups, parameters["domains"]),
+        "address": host.get("address") or None,
+        "address6": host.get("address6") or None,
+        "overlay_address": host.get("overlay_address") or None,
+        "outside": parameters["outside_group"] in groups,
+        "in_limit": bool(host.get("in_limit", True)),
+        "source": bool(host.get("source", True)),
+        "target": bool(host.get("target", True)),
+    }
+
+
+def _require(hosts: Mapping, targets: Sequence[str], sources: Sequence[str], parameters: Mapping) -> None:
+    if not hosts:
+        raise ValueError("the inventory has no host to probe: check -i and stall_hosts")
+    if not targets:
+        raise ValueError("no host matches stall_targets (within stall_hosts and --limit): nothing to probe")
+    if not sources:
+        raise ValueError("no host matches stall_sources (within stall_hosts and --limit): nobody to probe from")
+    if len(hosts) > 1 and len(set(targets) | set(sources)) == 1:
+        raise ValueError(
+            f"{targets[0]} is the only source and the only target: a probe needs a source other than its target; "
+            "widen stall_sources, stall_targets or --limit"
+        )
+    for service in parameters["services"]:
+        for key in ("backend", "target"):
+            if service.get(key) and service[key] not in hosts:
+                raise ValueError(f"stall_services: {key} {service[key]!r} of service {service.get('name')!r} is not a host of this run")
+
+
+def _flows_to(target: str, sources: Sequence[str], hosts: Mapping, ports: Mapping, parameters: Mapping) -> Iterator[dict]:
+    """Every flow to one target, before the budget, without id and source port."""
+    for source in sources:
+        pair = _pair(source, target, hosts)
+        yield from _address_flows(pair, hosts, ports[target], parameters)
+        yield from _overlay_flows(pair, hosts, ports[target], parameters)
+    if hosts[target]["outside"]:
+        services = [service for service in parameters["services"] if service.get("target") == target]
+    else:
+        services = [
+            s for s in parameters["services"] if s.get("target") == target or (s.get("node_port") and _serves(target, hosts, parameters))
+        ]
+    for service in services:
+        if service.get("node_port") and "nodeport" in parameters["layers"] and (protocol := _tcp(parameters)):
+            for source in sources[:NODEPORT_SOURCES]:
+                yield from _nodeport_flow(_pair(source, target, hosts), hosts, service, protocol, parameters)
+        if "http" in parameters["layers"]:
+            for source in sources[: parameters["service_sources"]]:
+                yield from _request_flows(_pair(source, target, hosts), hosts, service, parameters)
+
+
+def _pair(source: str, target: str, hosts: Mapping) -> dict:
+    paths = [f"path:{group}" for group in domains.crossed(hosts[source]["domains"], hosts[target]["domains"])]
+    components = [f"source:{source}", f"host:{source}", f"host:{target}", *paths, "fleet:all"]
+    return {"source": source, "target": target, "components": list(dict.fromkeys(components))}
+
+
+def _flow(pair: Mapping, layer: str, protocol: str, family: int, address: str, port: int | None, interval_ms: int, **more) -> dict:
+    return {
+        "source": pair["source"],
+        "target": pair["target"],
+        "layer": layer,
+        "protocol": protocol,
+        "family": family,
+        "address": address,
+        "port": port,
+        "interval_ms": interval_ms,
+        "service": None,
+        "request": None,
+        "path": None,
+        "components": pair["components"],
+        "nth": 0,
+        **more,
+    }
+
+
+def _tcp(parameters: Mapping) -> str | None:
+    return next((protocol for protocol in parameters["protocols"] if protocol != "icmp"), None)
+
+
+def _interval(protocol: str, parameters: Mapping) -> int:
+    if protocol == "icmp":
+        return parameters["interval_ms"]
+    return parameters.get("tcp_interval_ms") or parameters["interval_ms"]
+
+
+def _addresses(host: Mapping, families: Sequence[int]) -> dict[int, str]:
+    """Family -> address, in the order asked for; a literal IPv6 ``address`` serves family 6."""
+    main = host["address"] or ""
+    six = host["address6"] or (main if ":" in main else None)
+    four = None if ":" in main else main
+    return {family: address for family in families if (address := six if family == 6 else four)}
+
+
+def _common(pair: Mapping, hosts: Mapping, parameters: Mapping) -> dict[int, str]:
+    """Addresses of the target in the families that the source has as well."""
+    own = _addresses(hosts[pair["source"]], parameters["families"])
+    return {family: address for family, address in _addresses(hosts[pair["target"]], parameters["families"]).items() if family in own}
+
+
+def _address_flows(pair: Mapping, hosts: Mapping, port: int, parameters: Mapping) -> Iterator[dict]:
+    layer = "outside" if hosts[pair["source"]]["outside"] else "node"
+    if layer not in parameters["layers"]:
+        return
+    for family, address in _common(pair, hosts, parameters).items():
+        for protocol in parameters["protocols"]:
+            interval = _interval(protocol, parameters)
+            if protocol == "icmp":
+                yield _flow(pair, layer, protocol, family, address, None, interval)
+                continue
+            for nth in range(parameters["source_ports"]):
+                yield _flow(pair, layer, protocol, family, address, port, interval, nth=nth)
+
+
+def _overlay_flows(pair: Mapping, hosts: Mapping, port: int, parameters: Mapping) -> Iterator[dict]:
+    source, target = hosts[pair["source"]], hosts[pair["target"]]
+    if "overlay" not in parameters["layers"] or not (source["overlay_address"] and target["overlay_address"]):
+        return
+    address = target["overlay_address"]
+    family = 6 if ":" in address else 4
+    ends = dict.fromkeys((f"overlay:{pair['source']}", f"overlay:{pair['target']}"))
+    through = {**pair, "components": [*pair["components"], *ends]}
+    for protocol in parameters["protocols"]:
+        yield _flow(through, "overlay", protocol, family, address, None if protocol == "icmp" else port, _interval(protocol, parameters))
+
+
+def _serves(target: str, hosts: Mapping, parameters: Mapping) -> bool:
+    """Whether this host has NodePorts: a host of the node group, or any inside one where no host is in such a group."""
+    group = parameters["node_group"]
+    return group in hosts[target]["groups"] or not any(group in host["groups"] for host in hosts.values())
+
+
+def _service_components(pair: Mapping, hosts: Mapping, service: Mapping) -> list[str]:
+    if not service.get("node_port"):
+        return list(pair["components"])
+    target, backend = pair["target"], service.get("backend")
+    found = [*pair["components"], f"nat:{target}"]
+    if backend and backend != target:
+        crossed = domains.crossed(hosts[target]["domains"], hosts[backend]["domains"])
+        found += [f"overlay:{target}", f"overlay:{backend}", f"host:{backend}", *(f"path:{group}" for group in crossed)]
+    return list(dict.fromkeys(found))
+
+
+def _nodeport_flow(pair: Mapping, hosts: Mapping, service: Mapping, protocol: str, parameters: Mapping) -> Iterator[dict]:
+    through = {**pair, "components": _service_components(pair, hosts, service)}
+    for family, address in list(_common(pair, hosts, parameters).items())[:1]:
+        interval = _interval(protocol, parameters)
+        yield _flow(through, "nodeport", protocol, family, address, service["node_port"], interval, service=service["name"])
+
+
+def _request_flows(pair: Mapping, hosts: Mapping, service: Mapping, parameters: Mapping) -> Iterator[dict]:
+    through = {**pair, "components": [*_service_components(pair, hosts, service), f"app:{service['name']}"]}
+    port = service.get("node_port") or service["port"]
+    kinds = [("tcp_kept", parameters["service_interval_ms"])]
+    if service["protocol"] == "http":
+        kinds = [("http_new", parameters["http_new_interval_ms"]), ("http_kept", parameters["service_interval_ms"])]
+    more = {"service": service["name"], "request": service.get("request"), "path": service.get("path")}
+    for family, address in list(_common(pair, hosts, parameters).items())[:1]:
+        for protocol, interval in kinds:
+            yield _flow(through, "http", protocol, family, address, port, interval, **more)
+
+
+def _numbered(flows: Sequence[dict], seed: str) -> list[dict]:
+    """Flows with their id and, where the prober chooses it, a source port that no other flow of that source has."""
+    used: dict[str, int] = defaultdict(int)
+    first: dict[str, int] = {}
+    numbered = []
+    for number, flow in enumerate(flows, 1):
+        source, port = flow["source"], None
+        if flow["protocol"] in ("tcp_syn", "tcp_connect"):
+            if used[source] >= PORTS:
+                raise ValueError(
+                    f"{source} would need more than {PORTS} source ports: lower stall_source_ports or stall_sources_per_target"
+                )
+            if source not in first:
+                first[source] = rendezvous.number(seed, "ports", source) % PORTS
+            port = FIRST_PORT + (first[source] + used[source] * PORT_STRIDE) % PORTS
+            used[source] += 1
+        kept = {key: value for key, value in flow.items() if key != "nth"}
+        numbered.append({"id": number, **kept, "source_port": port})
+    return numbered
+
+
+def _warnings(hosts: Mapping, targets: Sequence[str], flows: Sequence[Mapping], parameters: Mapping) -> list[str]:
+    found = []
+    if len(hosts) == 1:
+        found.append(f"{targets[0]} is the only host and probes itself: this shows its own kernel, neither a network card nor a path.")
+    for name, host in hosts.items():
+        for level, pattern in parameters["domains"].items():
+            groups = domains.matching(host["groups"], pattern)
+            if len(groups) > 1:
+                found.append(f"{name} is in several groups for {level} ({', '.join(groups)}): {groups[0]} is used.")
+    reached = {flow["target"] for flow in flows}
+    if missed := [name for name in targets if name not in reached]:
+        families = " or ".join(f"IPv{family}" for family in parameters["families"])
+        found.append(f"No other host can probe {and_more(missed)}: no source left, or no {families} address in common.")
+    longest: dict[str, float] = {}
+    for flow in flows:
+        longest[flow["source"]] = max(longest.get(flow["source"], 0), flow["interval_ms"])
+    if slow := sorted(name for name, interval in longest.items() if interval > parameters["window_s"] * 100):
+        found.append(
+            f"Probes of {and_more(slow)} are too far apart for this window (less than ten per flow): raise the budget or stall_window_s."
+        )
+    return found

@@ -1,0 +1,288 @@
+# Copyright: (c) 2026, fleet.stall contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""One host's row of the findings: its status with the reason, how badly, on whose side, and how well it was looked at."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import datetime, timezone
+from typing import Any
+
+from ansible_collections.fleet.stall.plugins.plugin_utils import queues, severity, verdict
+from ansible_collections.fleet.stall.plugins.plugin_utils.attribution import Share, suspected
+from ansible_collections.fleet.stall.plugins.plugin_utils.blame import Blamed
+from ansible_collections.fleet.stall.plugins.plugin_utils.network import Network, Timeline
+from ansible_collections.fleet.stall.plugins.plugin_utils.stalls_join import MS, Event, Stall
+from ansible_collections.fleet.stall.plugins.plugin_utils.tally import Tally, hash_kinds
+from ansible_collections.fleet.stall.plugins.plugin_utils.text import and_more
+
+EVENTS_SHOWN = 200
+# What one flow saw and no other confirms makes a host suspect from this many thresholds on; two flows at once from fewer
+SUSPECT_THRESHOLDS, SUSPECT_THRESHOLDS_CONFIRMED = 3, 2
+NOT_MEASURED = {"stalled_ms_per_s": None, "ci95": None, "events": None, "max_ms": None, "grade": None}
+
+
+@dataclass(frozen=True, slots=True)
+class Fleet:
+    """What all rows are made from."""
+
+    manifest: Mapping
+    evidence: Mapping[str, Mapping]
+    network: Network
+    timeline: Timeline
+    cards: Mapping[str, queues.Card]
+    tallies: Mapping[str, Tally]
+    lossy: Mapping[str, Mapping[str, float]]
+    histograms: Mapping[str, list[Mapping[str, int]]]
+    grades: Mapping[str, float]
+
+    @property
+    def threshold_ms(self) -> float:
+        return self.manifest["run"]["parameters"]["threshold_ms"]
+
+    def measured(self, host: str) -> bool:
+        return (self.evidence.get(host) or {}).get("status") == "measured"
+
+
+def row(host: str, share: Share, fleet: Fleet) -> dict:
+    """The row of one host, without its rank; its shape is in docs/findings.schema.json."""
+    tally = fleet.tallies[host]
+    observed_s = _observed_s(host, tally, fleet)
+    status, reason = _status(host, share, tally, fleet)
+    stalls = _counted(share, status)
+    probed = observed_s > 0 and (tally.answered or stalls)
+    measured = severity.measure(_classes(host, share, status, fleet), observed_s, fleet.grades) if probed else dict(NOT_MEASURED)
+    if status != "stalling" and probed:
+        measured["grade"] = "none" if status != "not_measured" else None
+    censored = sum(all(event.censored for event in stall.events) for stall in stalls)
+    return {
+        "host": host,
+        "groups": list(fleet.manifest["hosts"][host]["groups"]),
+        "rank": 0,
+        "status": status,
+        "reason": reason,
+        "severity": {
+            **measured,
+            "p999_ms": severity.quantile_ms(fleet.histograms.get(host, []), 0.999),
+            "censored": censored if probed else None,
+        },
+        "coverage": _coverage(host, share, tally, observed_s, status, fleet),
+        "blame": _blame(share, status, fleet),
+        "causes": [],
+        "trigger": None,
+        "events": [_event(stall, fleet) for stall in _longest(stalls)],
+        "remedies": [],
+        "evidence_files": _files(host, fleet),
+    }
+
+
+def _status(host: str, share: Share, tally: Tally, fleet: Fleet) -> tuple[str, str | None]:
+    described = fleet.manifest["hosts"][host]
+    if not described["in_limit"]:
+        return "not_measured", "outside --limit"
+    missing = None if fleet.measured(host) else _why_missing(host, fleet)
+    if share.blamed:
+        return "stalling", f"its own side was not observed: {missing}" if missing else None
+    ties = [undecided for undecided in share.undecided if undecided.kind != "pair"]
+    if ties:
+        return "stalling", _tie(host, ties, missing, fleet)
+    alone = _seen_alone(share, fleet)
+    loss = _loss(host, fleet)
+    if missing:
+        return "not_measured", "; ".join(part for part in (missing, _what_probes_saw(tally), alone, loss) if part)
+    if not tally.answered:
+        return "not_measured", _why_no_answer(host, tally, fleet)
+    unheard = _unheard(tally)
+    if loss or alone or unheard:
+        return "suspect", "; ".join(part for part in (f"{loss}{'' if alone else ', no stall'}" if loss else None, alone, unheard) if part)
+    silent = tally.silent_ways()
+    return "clear", f"no probe was answered on: {', '.join(silent)}" if silent else None
+
+
+def _unheard(tally: Tally) -> str | None:
+    """What a firewall does, or a path that is broken one way: some hosts get no answer at all."""
+    sources = tally.silent_sources()
+    return f"no probe to its own address from {and_more(sources, 3)} was answered" if sources else None
+
+
+def _why_missing(host: str, fleet: Fleet) -> str:
+    result = fleet.evidence.get(host)
+    if result is None:
+        return "no result came from it"
+    parts = [str(result.get("reason") or f"its observer ended as {result.get('status')!r}"), str(result.get("remedy") or "")]
+    return "; ".join(part for part in parts if part)
+
+
+def _why_no_answer(host: str, tally: Tally, fleet: Fleet) -> str:
+    if tally.sent:
+        return "no probe was answered"
+    if not fleet.manifest["hosts"][host]["target"]:
+        return "it is no target (stall_targets)"
+    if any(flow["target"] == host for flow in fleet.manifest["flows"]):
+        return "none of the hosts that were to probe it has a result"
+    return "no other host could probe it"
+
+
+def _what_probes_saw(tally: Tally) -> str | None:
+    if not tally.sent:
+        return None
+    if not tally.answered:
+        return "no probe to it was answered"
+    return f"{tally.received} of {tally.sent} probes to it were answered"
+
+
+def _tie(host: str, ties: list[Blamed], missing: str | None, fleet: Fleet) -> str:
+    others = sorted({other for tie in ties for other in suspected(tie, fleet.network)} - {host})
+    said = f"{and_more(others, 3)} may as well be to blame: no third host saw it"
+    return f"{said}; its own side was not observed: {missing}" if missing else said
+
+
+def _seen_alone(share: Share, fleet: Fleet) -> str | None:
+    """What speaks against the host without being confirmed, if it is worth a look."""
+    stalls = [stall for pair in share.undecided for stall in pair.stalls]
+    stalls += [stall for stall in share.unexplained if _worth_a_look(stall, fleet.threshold_ms)]
+    if not stalls:
+        return None
+    longest = max(stall.length_ns for stall in stalls) / MS
+    sources = sorted({fleet.network.flows[event.flow].source for stall in stalls for event in stall.events})
+    many = f"{len(stalls)} stalls of up to {longest:.0f} ms were" if len(stalls) > 1 else f"one stall of {longest:.0f} ms was"
+    return f"{many} seen from {and_more(sources, 3)}, which nobody else confirms"
+
+
+def _worth_a_look(stall: Stall, threshold_ms: float) -> bool:
+    flows = {event.flow for event in stall.events}
+    return stall.length_ns >= MS * threshold_ms * (SUSPECT_THRESHOLDS_CONFIRMED if len(flows) > 1 else SUSPECT_THRESHOLDS)
+
+
+def _loss(host: str, fleet: Fleet) -> str | None:
+    """In words, where probes to and from the host get lost."""
+    losses = fleet.lossy.get(host)
+    if not losses:
+        return None
+    parts = [f"{100 * share:.1f} %" + ("" if layer == "address" else f" ({layer})") for layer, share in losses.items()]
+    return f"{', '.join(parts)} of the probes to and from it were lost"
+
+
+def _counted(share: Share, status: str) -> list[Stall]:
+    """The stalls that the severity speaks of, in order."""
+    if status == "clear":
+        return []
+    found = [stall for blamed in (share.blamed or share.undecided) for stall in blamed.stalls]
+    if not share.blamed:
+        found += share.unexplained
+    return sorted(found, key=lambda stall: (stall.start_ns, stall.end_ns))
+
+
+def _classes(host: str, share: Share, status: str, fleet: Fleet) -> list[list[severity.Interval]]:
+    """Stalls by what can stall on its own: a receive queue, a flow where the queue is unknown, or the component as a whole."""
+    found: dict[object, list[severity.Interval]] = defaultdict(list)
+    if status == "clear":
+        return []
+    for blamed in share.blamed or share.undecided:
+        for stall in blamed.stalls:
+            interval = (stall.start_ns, stall.end_ns)
+            if blamed.kind == "host" and blamed.partial:
+                for event in stall.events:
+                    reached = dict(fleet.network.flows[event.flow].queues).get(host)
+                    found[("flow", event.flow) if reached is None else ("queue", reached)].append(interval)
+            else:
+                found[blamed.component].append(interval)
+    if not share.blamed:
+        for stall in share.unexplained:
+            found["unexplained"].append((stall.start_ns, stall.end_ns))
+    return list(found.values())
+
+
+def _observed_s(host: str, tally: Tally, fleet: Fleet) -> float:
+    own = (fleet.evidence.get(host) or {}).get("clock") or {}
+    return tally.observed_s or (own.get("observed_s") or 0.0)
+
+
+def _coverage(host: str, share: Share, tally: Tally, observed_s: float, status: str, fleet: Fleet) -> dict:
+    answered = bool(tally.answered)
+    reached = [queue for flow in tally.answered for end, queue in fleet.network.flows[flow["id"]].queues if end == host]
+    card = fleet.cards.get(host) or queues.Card(None)
+    set_aside = share.set_aside + (len(share.unexplained) if status == "clear" else 0)
+    return {
+        "probes_sent": tally.sent,
+        "flows": len(tally.answered),
+        "flows_silent": len(tally.silent),
+        "sources": len({flow["source"] for flow in tally.answered}),
+        **queues.coverage(card, reached, hash_kinds(tally.answered)),
+        "observed_s": round(observed_s, 3) if answered else 0.0,
+        "upper_bound_ms_per_s": round(severity.upper_bound(observed_s), 3) if status == "clear" else None,
+        "upper_bound_stall_ms": severity.REFERENCE_MS if status == "clear" else None,
+        "loss_ratio": round(tally.lost / tally.sent, 6) if tally.sent and answered else None,
+        "set_aside": set_aside,
+    }
+
+
+def _blame(share: Share, status: str, fleet: Fleet) -> dict:
+    found: dict[str, Any] = {
+        "side": None,
+        "layer": None,
+        "confidence": None,
+        "components": [],
+        "queues": None,
+        "some_flows_only": False,
+        "ruled_out": [],
+    }
+    if share.blamed:
+        worst = max(share.blamed, key=lambda blamed: sum(stall.length_ns for stall in blamed.stalls))
+        side, layer = verdict.SIDES[worst.kind]
+        known = sorted({int(b.component.rpartition("/")[2]) for b in share.blamed if b.kind == "queue"})
+        found |= {
+            "side": side,
+            "layer": layer,
+            "confidence": verdict.confidence(worst, fleet.network),
+            "components": [blamed.component for blamed in share.blamed],
+            "queues": known or None,
+            "some_flows_only": worst.partial or worst.kind == "queue",
+            "ruled_out": verdict.ruled_out(worst, fleet.network, fleet.timeline),
+        }
+    elif status in ("stalling", "suspect") and (share.undecided or share.unexplained):
+        components = {c for undecided in share.undecided for c in (undecided.component, *undecided.rivals)}
+        found |= {"side": "unknown", "confidence": "low", "components": sorted(components)}
+    return found
+
+
+def _longest(stalls: list[Stall]) -> list[Stall]:
+    if len(stalls) <= EVENTS_SHOWN:
+        return stalls
+    kept = sorted(stalls, key=lambda stall: -stall.length_ns)[:EVENTS_SHOWN]
+    return sorted(kept, key=lambda stall: (stall.start_ns, stall.end_ns))
+
+
+def _event(stall: Stall, fleet: Fleet) -> dict:
+    best: Event = max(stall.events, key=lambda event: (event.length_ns, -event.flow))
+    flow = fleet.network.flows[best.flow]
+    return {
+        "start": utc(stall.start_ns),
+        "start_ns": stall.start_ns,
+        "duration_ms": round(stall.length_ns / MS, 3),
+        "flow": {"id": flow.id, "source": flow.source, "target": flow.target, "layer": flow.layer, "protocol": flow.protocol},
+        "flows": len({event.flow for event in stall.events}),
+        "packets": best.packets,
+        "lost": best.lost,
+        "censored": all(event.censored for event in stall.events),
+        "cpu": None,
+        "handled_by": None,
+        "blocker": None,
+    }
+
+
+def _files(host: str, fleet: Fleet) -> list[str]:
+    result = fleet.evidence.get(host)
+    if result is None:
+        return []
+    name = "observe.json" if "flows" in result else "status.json"
+    return [f"evidence/{fleet.manifest['hosts'][host]['slug']}/{name}"]
+
+
+def utc(epoch_ns: int) -> str:
+    """ISO 8601 with microseconds, as in 2026-11-22T10:15:00.123456Z."""
+    seconds, rest = divmod(epoch_ns, 1_000_000_000)
+    return f"{datetime.fromtimestamp(seconds, timezone.utc):%Y-%m-%dT%H:%M:%S}.{rest // 1000:06d}Z"

@@ -1,0 +1,121 @@
+"""Labs with real faults, and one diagnosis of each that several tests look at."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+import yaml
+
+from . import run
+from .truth import Interval
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    if os.geteuid() == 0:
+        return
+    for item in items:
+        if "integration" in item.path.parts:
+            item.add_marker(pytest.mark.skip(reason="the lab makes network namespaces: run as root (`make integration` uses sudo)"))
+
+
+@dataclass(frozen=True)
+class Lab:
+    id: str
+    scenario: str
+
+    @property
+    def dir(self) -> Path:
+        return run.CHECKOUT / ".lab" / self.id
+
+    @property
+    def inventory(self) -> Path:
+        return self.dir / "inventory.yml"
+
+    @property
+    def expected(self) -> dict:
+        return yaml.safe_load((self.dir / "expected.yml").read_text())
+
+    def truth(self, host: str) -> list[Interval]:
+        path = self.dir / "truth" / f"{host}.jsonl"
+        lines = path.read_text().splitlines() if path.exists() else []
+        return [(entry["start_ns"], entry["end_ns"]) for entry in map(json.loads, lines)]
+
+
+class Labs:
+    """Raises a lab when it is asked for and takes down the one before: two at once would share the stall CPU."""
+
+    def __init__(self) -> None:
+        self._up: Lab | None = None
+
+    def get(self, scenario: str, *options: str) -> Lab:
+        wanted = Lab(f"test-{os.getpid()}", scenario)
+        lab_command("up", "--scenario", scenario, "--id", wanted.id, *options)
+        self._up = wanted
+        return wanted
+
+    def close(self) -> None:
+        if self._up:
+            lab_command("down", "--id", self._up.id)
+            self._up = None
+
+
+def lab_command(*words: str) -> subprocess.CompletedProcess:
+    done = subprocess.run(
+        [sys.executable, "-m", "tests.lab", *words], cwd=run.CHECKOUT, capture_output=True, text=True, timeout=120, check=False
+    )
+    assert done.returncode == 0, f"lab {words}: {done.stdout}{done.stderr}"
+    return done
+
+
+@pytest.fixture(scope="session")
+def labs() -> Iterator[Labs]:
+    labs = Labs()
+    yield labs
+    labs.close()
+
+
+@pytest.fixture(scope="session")
+def runs(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Where all diagnoses of the session leave their results."""
+    return tmp_path_factory.mktemp("runs")
+
+
+@dataclass
+class Diagnosis:
+    """One run on one scenario, with what had to be found and what the injectors did meanwhile; the lab itself may be gone."""
+
+    run: run.Run
+    expected: dict
+    truth: dict[str, list[Interval]]
+
+
+class Diagnoses:
+    def __init__(self, labs: Labs, runs: Path) -> None:
+        self._labs, self._runs = labs, runs
+        self._done: dict[str, Diagnosis] = {}
+
+    def of(self, scenario: str) -> Diagnosis:
+        """Of a scenario, made when first asked for. The clean one is watched for minutes, for that is its point."""
+        if scenario not in self._done:
+            lab = self._labs.get(scenario)
+            window = CLEAN_WINDOW_S if scenario == "clean" else WINDOW_S
+            done = run.diagnose(lab.inventory, self._runs / scenario, window_s=window, timeout=window + 240)
+            expected = lab.expected
+            self._done[scenario] = Diagnosis(done, expected, {host: lab.truth(host) for host in expected["hosts"]})
+        return self._done[scenario]
+
+
+WINDOW_S = 15
+CLEAN_WINDOW_S = int(os.environ.get("FLEET_STALL_CLEAN_S", "90"))
+
+
+@pytest.fixture(scope="session")
+def diagnoses(labs: Labs, runs: Path) -> Diagnoses:
+    return Diagnoses(labs, runs)

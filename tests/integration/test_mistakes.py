@@ -1,0 +1,143 @@
+"""What people get wrong: a clear error or a named row, nothing lost, nothing executed."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+import yaml
+
+from . import run
+
+HERE = {"ansible_connection": "local", "ansible_host": "127.0.0.1", "ansible_python_interpreter": "/usr/bin/python3"}
+HOSTILE = ["../../x", "{{ 7 * 191 }}", "reset\x1bc\x07name", "<b>bold"]
+
+
+def inventory(path: Path, hosts: list[str], **variables: object) -> Path:
+    path.write_text(json.dumps({"all": {"hosts": {name: {} for name in hosts}, "vars": HERE | variables}}))
+    return path
+
+
+def words(screen: str) -> str:
+    """The screen without its line breaks."""
+    return " ".join(screen.split())
+
+
+@pytest.mark.parametrize(
+    ("variables", "named"),
+    [
+        ({"hosts": "nosuchgroup"}, ["stall_hosts", "nosuchgroup"]),
+        ({"targets": "nosuchgroup"}, ["stall_targets", "nosuchgroup"]),
+        ({"targets": ""}, ["stall_targets", "empty"]),
+        ({"interval_ms": -5}, ["stall_interval_ms", "-5"]),
+        ({"window_s": 1, "interval_ms": 200}, ["stall_window_s", "stall_interval_ms"]),
+        ({"fail_on": "awful"}, ["stall_fail_on", "awful", "critical"]),
+        ({"interval_ms": 0, "window_s": "soon"}, ["stall_interval_ms", "stall_window_s", "soon"]),
+    ],
+)
+def test_a_wrong_variable_is_named_before_anything_is_sent(tmp_path, variables, named):
+    done = run.diagnose(inventory(tmp_path / "hosts.json", ["here"]), tmp_path / "runs", **variables)
+    assert done.rc != 0
+    assert all(word in words(done.screen) for word in named), done.screen
+    assert done.dir is None
+
+
+def test_a_limit_that_names_nobody_is_an_error(tmp_path):
+    done = run.diagnose(inventory(tmp_path / "hosts.json", ["here"]), tmp_path / "runs", "--limit", "nosuchhost")
+    assert done.rc != 0
+    assert "nosuchhost" in done.screen
+
+
+@pytest.mark.parametrize("name", HOSTILE)
+def test_a_hostile_name_is_a_row_and_nothing_else(tmp_path, name):
+    runs = tmp_path / "deep" / "runs"
+    runs.mkdir(parents=True)
+    done = run.diagnose(inventory(tmp_path / "hosts.json", [name], stall_window_s=2), runs)
+    assert done.rc == 0, done.screen
+    assert done.host(name)["status"] == "clear"
+    assert not list(tmp_path.rglob("x")), "a host name became a path"
+    assert "1337" not in done.screen, "a host name was run as a template"
+    assert "\x1b" not in done.screen.partition("PLAY RECAP")[0], "a host name reached the terminal; the recap is ansible's own"
+    assert "<b>bold" not in (done.dir / "report.html").read_text()
+
+
+def test_a_host_alone_is_observed_without_privileges(tmp_path):
+    done = run.diagnose(inventory(tmp_path / "hosts.json", ["here"], stall_window_s=2, stall_become=False), tmp_path / "runs")
+    assert done.rc == 0, done.screen
+    assert done.host("here")["status"] == "clear", done.screen
+
+
+@pytest.fixture
+def small_disk(tmp_path) -> Iterator[Path]:
+    place = tmp_path / "small"
+    place.mkdir()
+    subprocess.run(["mount", "-t", "tmpfs", "-o", "size=64k", "tmpfs", str(place)], check=True)
+    yield place
+    subprocess.run(["umount", str(place)], check=True)
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="it takes root to mount a small file system")
+def test_a_full_disk_is_said_before_anything_is_sent(tmp_path, small_disk):
+    done = run.diagnose(inventory(tmp_path / "hosts.json", ["here"]), small_disk)
+    assert done.rc != 0
+    assert str(small_disk) in "".join(done.screen.split()).replace("\n", "")
+    assert "space" in words(done.screen).lower(), done.screen
+
+
+@pytest.mark.lab
+def test_a_host_without_python_has_a_row_with_the_remedy(labs, tmp_path):
+    lab = labs.get("clean", "--no-python", "node-a1-1")
+    done = run.diagnose(lab.inventory, tmp_path, window_s=6)
+    assert done.rc == 0, done.screen
+    row = done.host("node-a1-1")
+    assert row["status"] == "not_measured"
+    assert "ython" in row["reason"]
+    assert "ansible_python_interpreter" in words(done.screen)
+    assert {other["status"] for other in done.findings["hosts"] if other["host"] != "node-a1-1"} == {"clear"}, done.screen
+
+
+@pytest.mark.lab
+def test_a_limit_leaves_the_others_in_the_table(labs, tmp_path):
+    lab = labs.get("clean")
+    done = run.diagnose(lab.inventory, tmp_path, "--limit", "rack_a1,outside", window_s=4)
+    assert done.rc == 0, done.screen
+    assert len(done.findings["hosts"]) == len(lab.expected["hosts"])
+    assert done.host("node-b2-2")["status"] == "not_measured"
+    assert "limit" in done.host("node-b2-2")["reason"]
+
+
+@pytest.mark.lab
+def test_fail_on_makes_the_play_fail_and_names_the_host(diagnoses, tmp_path):
+    found = diagnoses.of("rx_stall").run
+    again = run.play("report.yml", "localhost,", found.dir.parent, run=found.dir.name, fail_on="critical")
+    assert again.rc != 0
+    assert "node-a1-2" in again.screen
+    assert run.play("report.yml", "localhost,", found.dir.parent, run=found.dir.name).rc == 0
+
+
+@pytest.mark.lab
+def test_hosts_that_never_answer_cost_the_others_nothing(diagnoses):
+    """Wall time within a tenth of a run without them, plus the time that ansible.cfg gives a connection."""
+    timeout_s = 10
+    unreachable, clean = diagnoses.of("unreachable").run, diagnoses.of("clean").run
+    without_them = clean.wall_s - clean.manifest["run"]["parameters"]["window_s"] + unreachable.manifest["run"]["parameters"]["window_s"]
+    assert unreachable.wall_s <= 1.1 * without_them + timeout_s
+
+
+def test_the_example_inventory_is_planned_in_check_mode(tmp_path):
+    done = run.diagnose(run.CHECKOUT / "inventories" / "example", tmp_path / "runs", "--check")
+    assert done.rc == 0, done.screen
+    assert "flows between" in done.screen
+    assert done.dir is None
+
+
+def test_findings_fit_their_schema(tmp_path):
+    import jsonschema
+
+    done = run.diagnose(inventory(tmp_path / "hosts.json", ["here"], stall_window_s=2), tmp_path / "runs")
+    schema = yaml.safe_load((run.CHECKOUT / "docs" / "findings.schema.json").read_text())
+    jsonschema.validate(done.findings, schema)

@@ -1,0 +1,1 @@
+"""The embedded fleet: hosts as network namespaces with real sshd, and faults that really stall their packets."""

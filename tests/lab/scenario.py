@@ -1,0 +1,51 @@
+"""Scenario files: which host gets which fault, and what the findings must be."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import yaml
+
+from .topology import Topology
+
+DIRECTORY = Path(__file__).parent / "scenarios"
+FAULTS = ("bastion", "down", "hold", "loss", "rt_hog", "rx_stall", "silent_sshd", "throttle")
+
+
+@dataclass(frozen=True)
+class Scenario:
+    """`faults`: each {kind, at, parameters..}; `expect`: see `expected`; `variables`: added to the inventory."""
+
+    name: str
+    description: str
+    faults: list[dict]
+    expect: dict
+    variables: dict
+
+
+def names() -> list[str]:
+    return sorted(path.stem for path in DIRECTORY.glob("*.yml"))
+
+
+def load(name: str) -> Scenario:
+    """Raises ValueError that names the scenario and what there is instead, or what is wrong in the file."""
+    if name not in names():
+        raise ValueError(f"no scenario {name!r}; there are {', '.join(names())}")
+    content = yaml.safe_load((DIRECTORY / f"{name}.yml").read_text())
+    unknown = [fault["kind"] for fault in content["faults"] if fault["kind"] not in FAULTS]
+    if unknown:
+        raise ValueError(f"scenario {name}: no fault of kind {', '.join(unknown)}; there are {', '.join(FAULTS)}")
+    return Scenario(name, content["description"], content["faults"], content["expect"], content.get("variables", {}))
+
+
+def expected(scenario: Scenario, lab: Topology) -> dict:
+    """What the findings must be, with a row for every host.
+
+    {scenario, hosts: {name: {status: [any of these], side, layer, rank}}, coincident: [{component: "path:rack_a2"}]}; a key
+    that is absent is not checked.
+    """
+    rows = {host.name: {"status": scenario.expect.get("others", ["clear"])} for host in lab.hosts}
+    for name, row in scenario.expect.get("hosts", {}).items():
+        rows[lab.host(name).name] = row
+    return {"scenario": scenario.name, "hosts": rows, "coincident": scenario.expect.get("coincident", [])}

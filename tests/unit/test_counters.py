@@ -1,0 +1,414 @@
+"""The readers of kernel state, against text as kernels from 3.10 to 6.x print it, and against this machine."""
+
+import json
+import os
+import subprocess
+import sys
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from ansible_collections.fleet.stall.plugins.module_utils import counters
+from ansible_collections.fleet.stall.plugins.module_utils.counters import (
+    cgroupfs,
+    cgroups,
+    conntrack,
+    cpu,
+    dentries,
+    interrupts,
+    ipvs,
+    kernel,
+    kernel_log,
+    machine,
+    pressure,
+    sockets,
+    softirqs,
+    softnet,
+    source,
+    threads,
+    throttled,
+)
+from ansible_collections.fleet.stall.plugins.module_utils.counters.source import Unavailable
+
+
+@pytest.mark.parametrize(
+    ("version", "debugfs", "cmdline", "config", "realtime", "model"),
+    [
+        ("#1 SMP PREEMPT_RT Debian 6.1.90-1", None, None, None, None, "rt"),
+        ("#1 SMP PREEMPT RT Mon Jan 1", None, None, None, None, "rt"),
+        ("#1 SMP PREEMPT_DYNAMIC Debian 6.1.90-1", "none voluntary (full)", "preempt=none", None, None, "full"),
+        ("#1 SMP PREEMPT_DYNAMIC", None, "ro quiet preempt=lazy", "CONFIG_PREEMPT_NONE=y", None, "lazy"),
+        ("#1 SMP PREEMPT_DYNAMIC", None, "ro quiet", "CONFIG_PREEMPT_BUILD=y\nCONFIG_PREEMPT_VOLUNTARY=y\n", None, "voluntary"),
+        ("#1 SMP PREEMPT_DYNAMIC", None, "nopreempt=full", None, None, "unknown"),
+        ("#1 SMP PREEMPT Mon", None, None, None, None, "full"),
+        ("#112-Ubuntu SMP Thu Feb 3", None, None, "# CONFIG_PREEMPT is not set\nCONFIG_PREEMPT_VOLUNTARY=y", None, "voluntary"),
+        ("#112-Ubuntu SMP Thu Feb 3", None, None, None, None, "unknown"),
+        ("#1 SMP", None, None, None, "1", "rt"),
+    ],
+)
+def test_preemption_model(version, debugfs, cmdline, config, realtime, model):
+    assert kernel.preemption(version, debugfs, cmdline, config, realtime)[0] == model
+
+
+@pytest.mark.parametrize(
+    ("vendor", "product", "hypervisor", "cpuinfo", "expected"),
+    [
+        ("QEMU", "Standard PC", None, "flags : fpu hypervisor", "QEMU"),
+        ("Amazon EC2", "m5.large", None, "flags : fpu hypervisor", "Amazon EC2"),
+        ("Amazon EC2", "m5.metal", None, "flags : fpu", None),
+        ("Dell Inc.", "PowerEdge R640", None, "flags : fpu vme", None),
+        (None, None, "xen", None, "xen"),
+        (None, None, None, "flags : hypervisor", "hypervisor"),
+    ],
+)
+def test_virtualisation_hint(vendor, product, hypervisor, cpuinfo, expected):
+    assert machine.virtualisation(vendor, product, hypervisor, cpuinfo) == expected
+
+
+SOFTNET_4_4 = """\
+00a7c3f1 00000002 00000011 00000000 00000000 00000000 00000000 00000000 00000000 00000007 00000003
+00b1d202 00000000 00000005 00000000 00000000 00000000 00000000 00000000 00000000 00000000 00000000
+"""
+SOFTNET_5_10_CPU_1_OFFLINE = """\
+0000308f 00000000 00000000 00000000 00000000 00000000 00000000 00000000 00000000 00000000 00000000 00000000 00000000
+00007324 00000000 00000000 00000000 00000000 00000000 00000000 00000000 00000000 00000000 00000000 00000004 00000002
+"""
+
+
+def test_softnet_before_5_10_takes_the_cpus_that_are_online_and_says_so():
+    found = softnet.parse(SOFTNET_4_4, online=[0, 3])
+    assert found["cpu_from"] == "online_list"
+    assert found["cpus"]["3"]["processed"] == 0xB1D202
+    assert found["cpus"]["0"] == {"processed": 0xA7C3F1, "dropped": 2, "time_squeeze": 0x11, "received_rps": 7, "flow_limit": 3}
+
+
+def test_softnet_row_is_not_the_cpu():
+    found = softnet.parse(SOFTNET_5_10_CPU_1_OFFLINE)
+    assert found["cpu_from"] == "column"
+    assert sorted(found["cpus"]) == ["0", "2"]
+    assert found["cpus"]["2"]["backlog"] == 4
+
+
+@pytest.mark.parametrize("online", [None, [0], [0, 1, 2]])
+def test_softnet_does_not_guess_which_row_is_which_cpu(online):
+    with pytest.raises(Unavailable, match="unknown"):
+        softnet.parse(SOFTNET_4_4, online)
+
+
+def test_softirqs_with_a_cpu_missing():
+    found = softirqs.parse(
+        "                    CPU0       CPU2\n          HI:          1          0\n      NET_RX:      17802      21888\n"
+    )
+    assert found == {"cpus": [0, 2], "vectors": {"HI": [1, 0], "NET_RX": [17802, 21888]}}
+
+
+INTERRUPTS = """\
+           CPU0       CPU1
+  0:         42          0  IR-IO-APIC    2-edge      timer
+ 38:          0      10580  PCI-MSIX-0000:00:03.0   1-edge      virtio2-input.0
+ 63:          7          9  IR-PCI-MSI 1572864-edge      eth0-TxRx-0
+ 64:          7          0  IR-PCI-MSI 524289-edge      mlx5_comp0@pci:0000:01:00.0
+ 71:          3          4  GICv3  75 Level     nvme0q1
+ 80:          5          6  IR-PCI-MSI 1-edge      odd-name
+NMI:          0          0   Non-maskable interrupts
+ERR:          0
+"""
+
+
+def test_interrupts_of_network_devices_only():
+    lines = interrupts.parse(INTERRUPTS, names=["eth0"])["lines"]
+    assert {irq: line["name"] for irq, line in lines.items()} == {
+        "38": "virtio2-input.0",
+        "63": "eth0-TxRx-0",
+        "64": "mlx5_comp0@pci:0000:01:00.0",
+    }
+    assert lines["64"]["counts"] == {"0": 7}
+
+
+def test_interrupts_of_an_interface_whose_name_begins_another():
+    content = "      CPU0\n 9:   1  PCI-MSI 1-edge  eth10-xyz\n 8:   1  PCI-MSI 1-edge  eth1-xyz\n"
+    assert list(interrupts.parse(content, names=["eth1"])["lines"]) == ["8"]
+
+
+def test_interrupts_are_bounded(monkeypatch):
+    monkeypatch.setattr(interrupts, "MOST_LINES", 2)
+    found = interrupts.parse("   CPU0\n" + "".join(f"{n}: 1 PCI-MSI {n}-edge eth0-rx-{n}\n" for n in range(5)), names=["eth0"])
+    assert (len(found["lines"]), found["omitted"]) == (2, 3)
+
+
+def test_thread_stat_survives_any_name():
+    fields = ["S", "2"] + ["0"] * 14 + ["-5"] + ["0"] * 19 + ["3", "50", "1"] + ["0"] * 11
+    found = threads.parse_stat("77 (napi/x) (R) y) " + " ".join(fields))
+    assert found == {"policy": "fifo", "rt_priority": 50, "nice": -5, "last_cpu": 3}
+
+
+def test_schedstat():
+    assert threads.parse_schedstat("207949375 26228719 427\n") == {"run_ns": 207949375, "run_delay_ns": 26228719, "timeslices": 427}
+
+
+@pytest.mark.parametrize(
+    ("content", "expected"),
+    [
+        (
+            "some avg10=0.61 avg60=1.06 avg300=1.59 total=44146779\nfull avg10=0.00 avg60=0.00 avg300=0.00 total=7\n",
+            {
+                "some": {"avg10": 0.61, "avg60": 1.06, "avg300": 1.59, "total": 44146779},
+                "full": {"avg10": 0.0, "avg60": 0.0, "avg300": 0.0, "total": 7},
+            },
+        ),
+        (
+            "some avg10=0.00 avg60=0.00 avg300=0.00 total=5\n",  # cpu before 5.13 has no full
+            {"some": {"avg10": 0.0, "avg60": 0.0, "avg300": 0.0, "total": 5}},
+        ),
+    ],
+)
+def test_pressure(content, expected):
+    assert pressure.parse(content) == expected
+
+
+def test_sockets():
+    assert sockets.parse("sockets: used 17\nTCP: inuse 1 orphan 0 tw 4 alloc 3 mem 202\n") == {
+        "sockets": {"used": 17},
+        "TCP": {"inuse": 1, "orphan": 0, "tw": 4, "alloc": 3, "mem": 202},
+    }
+
+
+def test_dentries():
+    assert dentries.parse("177902\t175645\t45\t0\t46402\t0\n")["negative"] == 46402
+
+
+@pytest.mark.parametrize(
+    ("line", "steal"),
+    [("cpu1 10 0 5 100 1 2 3 44 6 7", 44), ("cpu1 10 0 5 100 1 2 3", 0)],
+)
+def test_cpu_time_counts_guests_once(line, steal):
+    found = cpu.parse(f"cpu  1 1 1 1 1 1 1 1 1 1\n{line}\nintr 5\n")
+    assert found == {"1": {"irq": 2, "softirq": 3, "steal": steal, "idle": 100, "total": 121 + steal}}
+
+
+CONNTRACK_3_10 = """\
+entries  searched found new invalid ignore delete delete_list insert insert_failed drop early_drop icmp_error  expect_new expect_create expect_delete search_restart
+0000002a  00000000 00000001 00000000 00000002 00000000 00000000 00000000 00000000 00000000 00000010 00000000 00000000  00000000 00000000 00000000 00000000
+0000002a  00000000 00000001 00000000 00000003 00000000 00000000 00000000 00000000 00000000 00000001 00000004 00000000  00000000 00000000 00000000 00000000
+"""  # noqa: E501
+
+
+def test_conntrack_sums_the_cpus():
+    found = conntrack.parse(CONNTRACK_3_10)
+    assert (found["invalid"], found["drop"], found["early_drop"]) == (5, 17, 4)
+    assert "clash_resolve" not in found
+
+
+def test_ipvs():
+    content = """\
+IP Virtual Server version 1.2.1 (size=4096)
+Prot LocalAddress:Port Scheduler Flags
+  -> RemoteAddress:Port Forward Weight ActiveConn InActConn
+TCP  0A600001:01BB rr
+  -> C0A8000B:192B      Masq    1      0          0
+  -> C0A8000C:192B      Masq    1      0          0
+UDP  [2001:0db8:0000:0000:0000:0000:0000:0001]:0035 rr
+  -> [2001:0db8:0000:0000:0000:0000:0000:0002]:0035      Masq    1      0          0
+FWM  00000001 wlc
+"""
+    assert ipvs.parse(content) == {"services": 3, "destinations": 3}
+
+
+MOUNTINFO_V1 = """\
+30 25 0:26 / /sys/fs/cgroup/systemd rw,nosuid shared:9 - cgroup cgroup rw,xattr,name=systemd
+33 25 0:29 / /sys/fs/cgroup/cpu,cpuacct rw,nosuid shared:11 - cgroup cgroup rw,cpu,cpuacct
+35 25 0:31 /docker/4f /sys/fs/cgroup/a\\040b rw,nosuid shared:13 - cgroup cgroup rw,memory
+22 18 0:21 / /proc rw - proc proc rw
+"""
+
+
+def test_cgroup_mounts():
+    found = cgroupfs.parse_mountinfo(MOUNTINFO_V1)
+    assert cgroupfs.with_controller(found, "cpu").path == "/sys/fs/cgroup/cpu,cpuacct"
+    memory = cgroupfs.with_controller(found, "memory")
+    assert (memory.path, memory.whole, memory.version) == ("/sys/fs/cgroup/a b", False, 1)
+    assert cgroupfs.unified(found) is None
+
+
+def test_walk_is_bounded_and_says_so(tmp_path):
+    for name in ("a/b", "a/c", "d"):
+        (tmp_path / name).mkdir(parents=True)
+    (tmp_path / "a/file").write_text("")
+    os.symlink(str(tmp_path), str(tmp_path / "loop"))
+    walk = cgroupfs.Walk(str(tmp_path), seconds=60, most=100)
+    assert sorted(os.path.relpath(path, str(tmp_path)) for path in walk) == [".", "a", "a/b", "a/c", "d"]
+    assert walk.complete
+    short = cgroupfs.Walk(str(tmp_path), seconds=60, most=2)
+    assert len(list(short)) == 2
+    assert not short.complete
+
+
+def test_cgroup_controllers():
+    content = "#subsys_name\thierarchy\tnum_cgroups\tenabled\nmemory\t4\t68680\t1\nrdma\t0\t1\t0\n"
+    assert cgroups.parse(content) == {"memory": {"hierarchy": 4, "num_cgroups": 68680}}
+
+
+@pytest.mark.parametrize(
+    ("content", "expected"),
+    [
+        ("nr_periods 9\nnr_throttled 4\nthrottled_time 123456789\n", {"periods": 9, "throttled": 4, "throttled_us": 123456}),
+        (
+            "usage_usec 5\nuser_usec 3\nsystem_usec 2\nnr_periods 9\nnr_throttled 4\nthrottled_usec 777\nnr_bursts 0\n",
+            {"periods": 9, "throttled": 4, "throttled_us": 777},
+        ),
+        ("usage_usec 5\n", {"periods": 0, "throttled": 0, "throttled_us": 0}),
+    ],
+)
+def test_cpu_stat_of_both_cgroup_versions(content, expected):
+    assert throttled.parse(content) == expected
+
+
+def test_throttled_keeps_only_what_grew():
+    def reading(**groups):
+        return {"groups": {path: {"periods": 100, "throttled": n, "throttled_us": us} for path, (n, us) in groups.items()}}
+
+    start, end = throttled.reduce(reading(a=(1, 10), b=(5, 50)), reading(a=(3, 30), b=(5, 50), new=(2, 900)))
+    assert list(end["groups"]) == ["new", "a"]
+    assert list(start["groups"]) == ["a"]
+    assert end["grown"] == 2
+
+
+KMSG = [
+    "6,339,5140900,-;NET: Registered PF_INET6 protocol family\n SUBSYSTEM=net\n",
+    "0,400,90000000,-;watchdog: BUG: soft lockup - CPU#3 stuck for 22s! [kworker/3:1:123]\n",
+    "4,401,95000000,-;workqueue: vmstat_update hogged CPU for >10000us 4 times, consider switching to WQ_UNBOUND\n",
+    "6,402,99000000,c;bash (77): drop_caches: 3\n",
+    "4,403,99500000,-;nf_conntrack: nf_conntrack: table full, dropping packet\x1b[31m\n",
+    "not a record",
+]
+
+
+def test_kernel_log_keeps_the_lines_that_matter_without_control_characters():
+    found = kernel_log.select(KMSG, uptime_s=100.0)
+    assert found["counts"] == {"soft_lockup": 1, "hogged_cpu": 1, "drop_caches": 1, "conntrack_full": 1}
+    assert found["last_sequence"] == 403
+    assert found["lines"][0]["age_s"] == 10.0
+    assert "\x1b" not in found["lines"][-1]["text"]
+
+
+@pytest.mark.parametrize(
+    ("message", "kind"),
+    [
+        ("NMI watchdog: BUG: soft lockup - CPU#0 stuck for 23s! [java:3912]", "soft_lockup"),
+        ("NMI watchdog: Watchdog detected hard LOCKUP on cpu 4", "hard_lockup"),
+        ("INFO: rcu_sched self-detected stall on CPU { 3}", "rcu_stall"),
+        ("rcu: INFO: rcu_preempt detected stalls on CPUs/tasks:", "rcu_stall"),
+        ("sched: RT throttling activated", "rt_throttling"),
+        ("perf: interrupt took too long (2501 > 2500), lowering kernel.perf_event_max_sample_rate to 79750", "perf_slow"),
+        ("ena 0000:00:05.0 eth0: TX q 3 is paused for too long (threshold 5000000)", "tx_paused"),
+        ("e1000e 0000:00:19.0 eth0: Detected Hardware Unit Hang", "tx_hang"),
+        ("NETDEV WATCHDOG: eth0 (igb): transmit queue 2 timed out", "netdev_watchdog"),
+        ("INFO: task kworker/0:1:77 blocked for more than 120 seconds.", "hung_task"),
+        ("neighbour: arp_cache: neighbor table overflow!", "neighbour_full"),
+        ("Out of memory: Killed process 77 (java)", "out_of_memory"),
+        ("eth0: renamed from veth7", None),
+    ],
+)
+def test_kernel_log_kinds(message, kind):
+    assert kernel_log.kind_of(message) == kind
+
+
+def test_kernel_log_of_long_ago_does_not_count():
+    assert kernel_log.select(KMSG, uptime_s=100.0 + kernel_log.DAY_S)["counts"] == {}
+
+
+def test_kernel_log_second_reading_holds_only_what_is_new():
+    start = kernel_log.select(KMSG[:3], uptime_s=95.0)
+    _, end = kernel_log.reduce(start, kernel_log.select(KMSG, uptime_s=100.0))
+    assert end["counts"] == {"drop_caches": 1, "conntrack_full": 1}
+    assert [line["kind"] for line in end["lines"]] == ["drop_caches", "conntrack_full"]
+
+
+COUNT_RULES = """
+import json, sys
+sys.path.insert(0, sys.argv[1])
+from ansible_collections.fleet.stall.plugins.module_utils.counters import rules
+print(json.dumps(rules.read()))
+"""
+
+
+def count_rules(setup):
+    """What the reader counts in a network namespace of its own, after some commands in it."""
+    script = f'{setup} >&2 && exec "$0" -c "$1" "$2"'
+    collections = os.path.join(os.path.dirname(__file__), "..", "..", "collections")
+    argv = ["unshare", "--net", "sh", "-c", script, sys.executable, COUNT_RULES, collections]
+    done = subprocess.run(argv, capture_output=True, check=False)
+    if done.returncode:
+        pytest.skip(f"no such rules here: {done.stderr.decode()[-200:]}")
+    return json.loads(done.stdout.decode())
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="makes a network namespace")
+def test_legacy_rules_are_counted_without_listing_them():
+    found = count_rules("iptables-legacy -A INPUT -j ACCEPT && iptables-legacy -t nat -A POSTROUTING -j MASQUERADE")
+    # A table has a policy for each chain and an end, too: 3 + 1 in filter, 4 + 1 in nat.
+    assert found["ip_tables"] == {"filter": 5, "nat": 6}
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="makes a network namespace")
+def test_nftables_rules_are_counted():
+    found = count_rules("iptables-nft -A INPUT -j ACCEPT && iptables-nft -A FORWARD -j DROP")
+    assert (found["nf_tables"], found["complete"]) == (2, True)
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [("0-3,8\n", [0, 1, 2, 3, 8]), ("0\n", [0]), ("\n", []), ("2-2,64-65", [2, 64, 65])],
+)
+def test_cpu_lists(text, expected):
+    assert source.cpus_of_list(text) == expected
+
+
+@given(st.sets(st.integers(min_value=0, max_value=400)))
+def test_cpu_masks(cpus):
+    bits = f"{sum(1 << cpu for cpu in cpus):x}"
+    bits = bits.rjust(-(-len(bits) // 8) * 8, "0")
+    mask = ",".join(bits[at : at + 8] for at in range(0, len(bits), 8))
+    assert source.cpus_of_mask(mask) == sorted(cpus)
+
+
+@given(st.text(max_size=300))
+def test_parsers_never_hang_or_exit_on_garbage(text):
+    for parse in (
+        softnet.parse,
+        softirqs.parse,
+        interrupts.parse,
+        pressure.parse,
+        sockets.parse,
+        cpu.parse,
+        conntrack.parse,
+        cgroups.parse,
+    ):
+        try:
+            parse(text)
+        except (Unavailable, ValueError, KeyError, IndexError):
+            pass
+    kernel_log.select([text], 1.0)
+    cgroupfs.keyed_numbers(text)
+
+
+def test_a_missing_file_is_unavailable_with_path_and_reason():
+    with pytest.raises(Unavailable, match="/proc/no/such/file: No such file or directory"):
+        source.text("/proc/no/such/file")
+
+
+@pytest.mark.skipif(not sys.platform.startswith("linux"), reason="reads Linux's files")
+@pytest.mark.parametrize("name", sorted(counters.READERS))
+def test_reads_on_this_machine(name):
+    """Each reader reads, or says why it can't: nothing else leaves it."""
+    reader = counters.READERS[name]
+    try:
+        found = reader.read()
+    except Unavailable as reason:
+        assert str(reason)
+        return
+    assert found
+    json.dumps(found, allow_nan=False)
+    if hasattr(reader, "sample"):
+        assert all(isinstance(number, int) for number in reader.sample(found).values())
