@@ -85,6 +85,13 @@ class Poller:
         self._epoll.close()
 
 
+def _wait_awake(until_ns: int) -> int:
+    now = monotonic_ns()
+    while now < until_ns:
+        now = monotonic_ns()
+    return now
+
+
 class Run:
     """The state of one run."""
 
@@ -176,6 +183,7 @@ class Run:
         planned = pacing.groups([(flow.id, flow.interval_ns) for flow in self.flows], str(self.plan["seed"]), str(self.plan["host"]))
         start = max(start, monotonic_ns())
         schedule = pacing.Schedule(planned, start)
+        head_start = pacing.head_start_ns(planned)
         bucket = pacing.TokenBucket(float(self.plan["budget_pps"]), len(self.flows), start)
         harvest_at = start
         while True:
@@ -183,6 +191,8 @@ class Run:
             if now >= end:
                 return
             due = schedule.next_due()
+            if now < due <= now + head_start:
+                now = _wait_awake(due)
             if now >= due:
                 self.lateness.woke(wall_ns() - (now - due), now - due)
                 bucket.refill(now)
@@ -192,7 +202,7 @@ class Run:
                 self._harvest()
                 if self.should_stop():
                     return
-            wake = min(schedule.next_due(), end, now + LONGEST_SLEEP_NS)
+            wake = min(schedule.next_due() - head_start, end, now + LONGEST_SLEEP_NS)
             self.poller.sleep(wake - monotonic_ns())
 
     def _fire(self, ready: Any, bucket: pacing.TokenBucket) -> None:
