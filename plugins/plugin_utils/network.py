@@ -41,6 +41,7 @@ class Flow:
     interval_ns: int
     components: tuple[str, ...]
     queues: tuple[tuple[str, int], ...]
+    source_port: int | None = None
 
     def ends(self) -> set[str]:
         return {self.source, self.target}
@@ -197,6 +198,7 @@ def _flow(planned: Mapping, measured: Mapping, cards: Mapping[str, Card]) -> Flo
         interval_ns=round(planned["interval_ms"] * MS),
         components=(*planned["components"], *several, f"pair:{source}>{target}"),
         queues=reached,
+        source_port=measured.get("local_port") or planned.get("source_port"),
     )
 
 

@@ -27,6 +27,7 @@ _HEADINGS = (
     "Queues",
     "Loss",
 )
+_HOSTS_BY_WAY = 20
 _NUMERIC = frozenset((0, 3, 4, 5, 6, 7, 10, 11))
 _MARKDOWN = re.compile(r"([\\`*_\[\]<>|~&])")
 
@@ -102,12 +103,23 @@ def _sections(findings: Mapping[str, Any]) -> list[tuple[str, list[tuple[str, st
     ]
     sections = (
         ("Why", why),
+        ("Way by way", _ways(findings)),
         ("In common to several hosts", [("", wording.coincidence(fault)) for fault in findings.get("coincident") or []]),
         ("Not measured", [(", ".join(hosts), reason) for reason, hosts in wording.not_measured(findings)]),
         ("Notes", [("", printable(warning)) for warning in findings.get("warnings") or []]),
         ("The run", _run(findings["run"])),
     )
     return [(title, items) for title, items in sections if items]
+
+
+def _ways(findings: Mapping[str, Any]) -> list[tuple[str, str]]:
+    """The elimination for the worst hosts; findings.json has it for all."""
+    shown = [host for host in findings["hosts"] if host["status"] == "stalling"][:_HOSTS_BY_WAY]
+    return [
+        (f"{printable(host['host'], 120)}, {way}", f"{figures}: {sentence}" if figures else sentence)
+        for host in shown
+        for way, figures, sentence in wording.directions(host)
+    ]
 
 
 def _run(run: Mapping[str, Any]) -> list[tuple[str, str]]:

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from datetime import datetime, timezone
 from typing import Any
 
-from ansible_collections.fleet.stall.plugins.plugin_utils import queues, severity, verdict
+from ansible_collections.fleet.stall.plugins.plugin_utils import direction, queues, severity, verdict
 from ansible_collections.fleet.stall.plugins.plugin_utils.attribution import Share, suspected
 from ansible_collections.fleet.stall.plugins.plugin_utils.blame import Blamed
 from ansible_collections.fleet.stall.plugins.plugin_utils.network import Network, Timeline
@@ -70,7 +70,7 @@ def row(host: str, share: Share, fleet: Fleet) -> dict:
             "censored": censored if probed else None,
         },
         "coverage": _coverage(host, share, tally, observed_s, status, fleet),
-        "blame": _blame(share, status, fleet),
+        "blame": {**_blame(share, status, fleet), "directions": _directions(host, share, status, fleet)},
         "causes": [],
         "trigger": None,
         "events": [_event(stall, fleet) for stall in _longest(stalls)],
@@ -231,7 +231,7 @@ def _blame(share: Share, status: str, fleet: Fleet) -> dict:
         "ruled_out": [],
     }
     if share.blamed:
-        worst = max(share.blamed, key=lambda blamed: sum(stall.length_ns for stall in blamed.stalls))
+        worst = verdict.worst(share.blamed)
         side, layer = verdict.SIDES[worst.kind]
         known = sorted({int(b.component.rpartition("/")[2]) for b in share.blamed if b.kind == "queue"})
         found |= {
@@ -247,6 +247,22 @@ def _blame(share: Share, status: str, fleet: Fleet) -> dict:
         components = {c for undecided in share.undecided for c in (undecided.component, *undecided.rivals)}
         found |= {"side": "unknown", "confidence": "low", "components": sorted(components)}
     return found
+
+
+def _directions(host: str, share: Share, status: str, fleet: Fleet) -> list[dict]:
+    """The ways to and from a host that stalls; stalls on another side or layer than the worst would blur what each way saw of it."""
+    if status not in ("stalling", "suspect"):
+        return []
+    found = share.blamed or share.undecided
+    if share.blamed:
+        side = verdict.SIDES[verdict.worst(share.blamed).kind]
+        found = [blamed for blamed in share.blamed if verdict.SIDES[blamed.kind] == side]
+    stalls = [stall for blamed in found for stall in blamed.stalls]
+    if not stalls:
+        return []
+    ends = {end for flow in fleet.network.covered.get(f"host:{host}", []) for end in flow.ends()}
+    outside = {end for end in ends if fleet.manifest["hosts"][end]["outside"]}
+    return direction.table(host, stalls, fleet.network, fleet.timeline, outside, fleet.tallies[host].silent)
 
 
 def _longest(stalls: list[Stall]) -> list[Stall]:

@@ -43,6 +43,11 @@ def confidence(blamed: Blamed, network: Network) -> str:
     return "high" if len(blamed.stalls) >= SURE_STALLS and not rivals else "medium"
 
 
+def worst(blamed: Iterable[Blamed]) -> Blamed:
+    """The one with the most stalled time."""
+    return max(blamed, key=lambda one: sum(stall.length_ns for stall in one.stalls))
+
+
 def describe(flow: Flow) -> str:
     """A flow for a sentence: ``node-a1-1 from outside-1, icmp``."""
     way = flow.protocol if flow.layer in ADDRESS_LAYERS else f"{flow.layer} {flow.protocol}"

@@ -10,6 +10,18 @@ from typing import Any
 
 from ansible_collections.fleet.stall.plugins.plugin_utils.text import printable
 
+# blame.directions[].way in words
+WAYS = {
+    "outside_to_host": "outside to it",
+    "nodes_to_host": "node to it",
+    "host_to_outside": "it to outside",
+    "host_to_nodes": "it to node",
+    "nodeport": "through its NodePort",
+    "overlay": "through the overlay",
+    "requests": "requests",
+    "receive_queue": "one receive queue",
+}
+
 
 def verdict(host: Mapping[str, Any]) -> str:
     """The grade of a host that stalls, else its status."""
@@ -51,7 +63,9 @@ def explanation(host: Mapping[str, Any]) -> str:
     """What is to be said of a host that is not clear, beside its figures: why, and what is ruled out by what."""
     found = _of(host, "blame")
     parts = [printable(host["reason"])] if host.get("reason") else []
-    if found.get("queues"):
+    if alone := [sentence for way, _figures, sentence in directions(host) if way == WAYS["receive_queue"]]:
+        parts += alone
+    elif found.get("queues"):
         parts.append(f"receive queues {printable(', '.join(str(queue) for queue in found['queues']))}")
     elif found.get("some_flows_only"):
         parts.append("some flows stall while others do not: some receive queues, not the whole host")
@@ -69,6 +83,16 @@ def ruled_out(host: Mapping[str, Any]) -> list[tuple[str, str]]:
     """What is not to blame, and why not."""
     found = _of(host, "blame").get("ruled_out") or []
     return [(printable(item.get("what", "")), printable(item.get("because", ""))) for item in found]
+
+
+def directions(host: Mapping[str, Any]) -> list[tuple[str, str, str]]:
+    """The elimination way by way: from where to where, how many of the stalls it saw, what that tells."""
+    found = []
+    for row in _of(host, "blame").get("directions") or []:
+        flows, stalls = number(row.get("flows")), number(row.get("stalls"))
+        figures = f"{number(row.get('seen'))} of {stalls} stalls on {flows} flows" if row.get("flows") else ""
+        found.append((WAYS.get(str(row.get("way")), printable(row.get("way"), 40)), figures, printable(row.get("sentence", ""))))
+    return found
 
 
 def queues(host: Mapping[str, Any]) -> str:

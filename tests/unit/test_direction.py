@@ -1,0 +1,248 @@
+"""The elimination way by way, and the receive queue told by which flows of a pair stall together."""
+
+from __future__ import annotations
+
+import random
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from ansible_collections.fleet.stall.plugins.plugin_utils import direction, receive_queue, report, wording
+from ansible_collections.fleet.stall.plugins.plugin_utils.network import Flow
+from ansible_collections.fleet.stall.plugins.plugin_utils.queues import Card
+from ansible_collections.fleet.stall.plugins.plugin_utils.receive_queue import View
+from tests.unit.simfleet import Fleet, fault, lab_hosts, stalls
+from tests.unit.test_verdicts import BAD, run
+
+TRUE = stalls("direction", 30, *BAD)
+TARGET = "192.0.2.50"
+KEY = "6d5a56da255b0ec24167253d43a38fb0d0ca2bcbae7b30b477cb2da38030f20c6a42b73bbeac01fa"
+
+
+def ways(row: dict) -> dict[str, dict]:
+    return {entry["way"]: entry for entry in row["blame"]["directions"] if entry["way"] != "receive_queue"}
+
+
+def worst(component: str, **more) -> dict:
+    return run(Fleet(faults=[fault(component, TRUE)], **more))["hosts"][0]
+
+
+@pytest.mark.parametrize(
+    ("component", "seen", "words"),
+    [
+        (
+            "host:node-a1-2",
+            {"outside_to_host", "nodes_to_host", "host_to_nodes", "nodeport", "overlay", "requests"},
+            {
+                "outside_to_host": "stalls from outside the cluster",
+                "host_to_nodes": "does not tell the two sides apart",
+                "host_to_outside": "not probed: it sends no probe to a host of stall_outside_group",
+                "nodeport": "NAT and overlay are ruled out: the node address stalls as well (node-a1-2 from outside-1, icmp)",
+                "overlay": "the overlay is ruled out: the node address stalls as well",
+                "requests": "the application is ruled out",
+            },
+        ),
+        (
+            "nat:node-a2-1",
+            {"nodeport", "requests"},
+            {
+                "outside_to_host": "the node address answers on time then (node-a2-1 from outside-1, icmp)",
+                "nodeport": "stalls while the node address answers on time: the NAT, or what is behind it",
+                "overlay": "answers on time then",
+                "requests": "the NAT on the way",
+            },
+        ),
+        (
+            "overlay:node-b1-1",
+            {"overlay", "requests"},
+            {"overlay": "stalls while the node address answers on time: the overlay (", "requests": "the overlay on the way"},
+        ),
+        (
+            "source:node-b1-1",
+            {"host_to_outside", "host_to_nodes"},
+            {"nodes_to_host": "its receive side is ruled out", "host_to_outside": "what it sends stalls"},
+        ),
+        ("app:web", {"requests"}, {"requests": "the service (", "nodes_to_host": "the node address answers on time then"}),
+    ],
+)
+def test_each_fault_leaves_its_own_pattern_over_the_ways(component, seen, words):
+    row = worst(component)
+    found = ways(row)
+    assert list(found) == list(direction.WAYS)
+    for way, entry in found.items():
+        assert entry["seen"] <= entry["stalls"] <= len(TRUE)
+        assert (entry["seen"] >= 0.9 * len(TRUE)) if way in seen else entry["seen"] == 0, (way, entry)
+    for way, text in words.items():
+        assert text in found[way]["sentence"]
+
+
+def test_what_is_not_probed_says_so_and_how_to_have_it_probed():
+    without = {name: {"overlay_address": None} for name in ("node_a1_2",)}
+    row = worst("host:node-a1-2", hosts=lab_hosts(**without), changes={"services": []})
+    assert {way: entry["flows"] for way, entry in ways(row).items() if way in ("overlay", "nodeport", "requests")} == {
+        "overlay": 0,
+        "nodeport": 0,
+        "requests": 0,
+    }
+    assert "stall_overlay_address, stall_kubernetes" in ways(row)["overlay"]["sentence"]
+    assert "stall_services, stall_kubernetes" in ways(row)["nodeport"]["sentence"]
+    outside = worst("host:outside-1")
+    assert ways(outside)["nodeport"]["sentence"] == "not probed: it is outside the cluster"
+    assert ways(outside)["nodes_to_host"]["seen"] > 0
+
+
+def test_what_is_probed_without_an_answer_is_not_called_healthy():
+    row = worst("host:node-a1-2", silent=lambda flow: flow["layer"] == "overlay" and flow["target"] == "node-a1-2")
+    assert ways(row)["overlay"] == {"way": "overlay", "flows": 0, "stalls": 0, "seen": 0, "sentence": "probed, but nothing was answered"}
+
+
+def test_flows_too_slow_to_see_a_stall_are_no_witnesses():
+    short = [(start, 0.02) for start, _length in TRUE]
+    row = run(Fleet(changes={"http_new_interval_ms": 1000, "service_interval_ms": 1000}, faults=[fault("host:node-a1-2", short)]))["hosts"][
+        0
+    ]
+    entry = ways(row)["requests"]
+    assert entry["flows"] > 0 and entry["stalls"] < len(short) / 2
+
+
+def test_transmit_side_is_ruled_out_by_what_the_host_sends():
+    """As on a host whose receive queues differ: what comes back from outside reaches another queue than the probes to it."""
+    fleet = Fleet(faults=[fault("host:node-b1-1", TRUE, lambda flow: flow["target"] == "node-b1-1")])
+    said = ways(run(fleet)["hosts"][0])["host_to_outside"]["sentence"]
+    assert said.startswith("its transmit side is ruled out: probes from it to outside-1 are answered on time while probes to it stall (")
+
+
+def test_hosts_that_do_not_stall_have_no_table():
+    rows = run(Fleet(faults=[fault("host:node-a1-2", TRUE)]))["hosts"]
+    assert [row["host"] for row in rows if row["blame"]["directions"]] == ["node-a1-2"]
+
+
+def test_reports_show_the_ways():
+    found = run(Fleet(faults=[fault("host:node-a1-2", TRUE)]))
+    assert "**node-a1-2, through its NodePort**: " in report.markdown(found)
+    assert "NAT and overlay are ruled out" in report.html(found)
+    assert ("through the overlay", f"{len(TRUE)} of {len(TRUE)} stalls on 4 flows") in [
+        row[:2] for row in wording.directions(found["hosts"][0])
+    ]
+
+
+# --- One receive queue ---------------------------------------------------------------------------------------------------------
+
+
+def card(queues: int) -> Card:
+    fields = {"tcp4": ["src_ip", "dst_ip", "src_port", "dst_port"]}
+    rss = {"available": True, "function": "toeplitz", "key": KEY, "indirection": list(range(queues)) * 16, "fields": fields}
+    return Card({"rx_queues": queues, "queues": [], "rss": rss})
+
+
+def flows(shown: bool, sources: int = 2, ports: int = 8, queues: int = 8) -> tuple[list[Flow], dict[int, int]]:
+    """ICMP and TCP flows to one host of so many receive queues, and the queue that each truly reaches; `shown`: whether the card tells."""
+    found, reached = [], {}
+    for number in range(sources):
+        address = f"198.51.100.{number + 1}"
+        for nth in range(ports + 1):
+            port = None if nth == 0 else 33000 + 10007 * (number * ports + nth) % 28000
+            queue = card(queues).queue(address, TARGET, port, None if port is None else 22)
+            flow_id = len(found)
+            assert queue is not None
+            reached[flow_id] = queue
+            known = (("bad", queue),) if shown else ()
+            layer, protocol = "node", "icmp" if port is None else "tcp_syn"
+            found.append(Flow(flow_id, f"src-{number}", "bad", layer, protocol, 10_000_000, ("host:bad",), known, port))
+    return found, reached
+
+
+def seen(found: list[Flow], stalls_of: dict[int, set[int]], reached: dict[int, int]) -> list[View]:
+    """What each flow sees, where queue q stalls at the times stalls_of[q]; every flow could see all."""
+    everything = frozenset().union(*stalls_of.values())
+    return [View(flow, everything, frozenset(stalls_of.get(reached[flow.id], ()))) for flow in found]
+
+
+@pytest.mark.parametrize("shown", [True, False])
+def test_flows_that_stall_together_beside_others_of_their_pair_share_a_queue(shown):
+    found, reached = flows(shown)
+    echo = reached[0]
+    [queue] = receive_queue.queues("bad", seen(found, {echo: set(range(10))}, reached))
+    assert {flow.id for flow in queue.inside} == {number for number, reaches in reached.items() if reaches == echo}
+    assert queue.numbers == ((echo,) if shown else ())
+    said = receive_queue.sentence(queue)
+    tcp = [flow for flow in queue.inside if flow.protocol == "tcp_syn"]
+    pairs = {flow.source for flow in queue.inside}
+    assert said.startswith(f"TCP by source port: {len(tcp)} of {8 * len(pairs)} flows stall, ICMP from src-0")
+    if shown:
+        assert said.endswith(f": one receive queue, number {echo}")
+    else:
+        assert "number unknown, the one that source port" in said
+        assert all(str(flow.source_port) in said for flow in tcp[:2])
+
+
+@pytest.mark.parametrize("shown", [True, False])
+def test_two_queues_that_stall_at_times_of_their_own_are_two(shown):
+    found, reached = flows(shown, ports=16)
+    first, second = reached[0], next(queue for queue in reached.values() if queue != reached[0])
+    named = receive_queue.queues("bad", seen(found, {first: set(range(8)), second: set(range(8, 20))}, reached))
+    assert [len(queue.stalls) for queue in named] == [12, 8]
+    assert [queue.numbers for queue in named] == ([(second,), (first,)] if shown else [(), ()])
+
+
+def test_two_queues_that_stall_at_the_same_times_are_named_together():
+    found, reached = flows(True, ports=16)
+    first, second = reached[0], next(queue for queue in reached.values() if queue != reached[0])
+    [named] = receive_queue.queues("bad", seen(found, {first: set(range(8)), second: set(range(8))}, reached))
+    assert named.numbers == tuple(sorted((first, second)))
+    assert receive_queue.sentence(named).endswith("which stall at the same times")
+
+
+def test_a_host_that_stalls_whole_names_no_queue():
+    found, _ = flows(True)
+    assert receive_queue.queues("bad", [View(flow, frozenset(range(10)), frozenset(range(10))) for flow in found]) == []
+
+
+def test_a_single_queue_names_no_queue():
+    found, reached = flows(True, queues=1)
+    assert set(reached.values()) == {0}
+    assert receive_queue.queues("bad", seen(found, {0: set(range(10))}, reached)) == []
+
+
+def test_a_pair_that_stalls_whole_is_no_queue_of_the_host():
+    found, _ = flows(False)
+    views = [View(flow, frozenset(range(10)), frozenset(range(10)) if flow.source == "src-0" else frozenset()) for flow in found]
+    assert receive_queue.queues("bad", views) == []
+
+
+def test_too_few_stalls_name_no_queue():
+    found, reached = flows(True)
+    assert receive_queue.queues("bad", seen(found, {reached[0]: {0, 1}}, reached)) == []
+
+
+def test_a_card_that_contradicts_what_is_seen_is_not_believed():
+    found, reached = flows(True)
+    swapped = {number: found[(number + 5) % len(found)] for number in reached}
+    views = [
+        View(swapped[number], frozenset(range(10)), frozenset(range(10)) if queue == reached[0] else frozenset())
+        for number, queue in reached.items()
+    ]
+    assert all(queue.numbers == () for queue in receive_queue.queues("bad", views))
+
+
+def test_echoes_alone_may_be_handled_apart():
+    found, _ = flows(False)
+    views = [View(flow, frozenset(range(10)), frozenset(range(10)) if flow.protocol == "icmp" else frozenset()) for flow in found]
+    [queue] = receive_queue.queues("bad", views)
+    said = receive_queue.sentence(queue)
+    assert said.startswith("TCP by source port: 0 of 16 flows stall") and "or ICMP is handled apart" in said
+
+
+@given(seed=st.integers(0, 10**6), missed=st.floats(0, 0.3), chance=st.floats(0, 0.03))
+def test_the_queue_is_found_through_misses_and_chance(seed, missed, chance):
+    """Flows of the queue miss some of its stalls, the others have a hiccup of their own now and then."""
+    rng = random.Random(seed)
+    found, reached = flows(True, ports=16)
+    bad = reached[0]
+    views = []
+    for flow in found:
+        rate = 1 - missed if reached[flow.id] == bad else chance
+        views.append(View(flow, frozenset(range(40)), frozenset(n for n in range(40) if rng.random() < rate)))
+    numbers = [queue.numbers for queue in receive_queue.queues("bad", views)]
+    assert numbers == [(bad,)]
