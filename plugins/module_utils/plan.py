@@ -6,7 +6,7 @@
 import hashlib
 import math
 import re
-from typing import Any, Dict, List
+from typing import Any, Dict, Iterable, List
 
 from ansible_collections.fleet.stall.plugins.module_utils import pacing
 
@@ -19,7 +19,24 @@ MOST_FLOWS = 3000
 
 
 def problems(plan: Dict[str, Any]) -> List[str]:
-    """Everything wrong with a plan, as sentences that name the value and the remedy; an empty list for a sound plan."""
+    """Everything wrong with an observe plan, as sentences that name the value and the remedy; an empty list for a sound plan."""
+    found = head_problems(plan)
+    for name in ("threshold_ms", "reply_timeout_ms", "budget_pps"):
+        if not _is_number(plan.get(name)) or plan[name] <= 0:
+            found.append(f"plan.{name} is {plan.get(name)!r}: give a number above 0")
+    found += natural_problems(plan, ("token", "event_limit"))
+    flows = plan.get("flows")
+    if not isinstance(flows, list):
+        return [*found, f"plan.flows is {flows!r}: give a list (an empty one to read the counters only)"]
+    if len(flows) > MOST_FLOWS:
+        found.append(f"plan.flows holds {len(flows)} flows, at most {MOST_FLOWS} are probed from one host: lower the sources per target")
+    for flow in flows:
+        found += _flow_problems(flow)
+    return found or _window_problems(plan)
+
+
+def head_problems(plan: Dict[str, Any]) -> List[str]:
+    """What is wrong with the part that all kinds of plan have in common: version, names and times."""
     found = []
     if plan.get("schema_version") != SCHEMA_VERSION:
         found.append(
@@ -32,20 +49,13 @@ def problems(plan: Dict[str, Any]) -> List[str]:
     for name in ("starts_at", "ends_at", "dispatched_at"):
         if not _is_number(plan.get(name)):
             found.append(f"plan.{name} is {plan.get(name)!r}: give epoch seconds")
-    for name in ("threshold_ms", "reply_timeout_ms", "budget_pps"):
-        if not _is_number(plan.get(name)) or plan[name] <= 0:
-            found.append(f"plan.{name} is {plan.get(name)!r}: give a number above 0")
-    for name in ("token", "event_limit"):
-        if not isinstance(plan.get(name), int) or plan[name] < 0:
-            found.append(f"plan.{name} is {plan.get(name)!r}: give an integer of 0 or more")
-    flows = plan.get("flows")
-    if not isinstance(flows, list):
-        return [*found, f"plan.flows is {flows!r}: give a list (an empty one to read the counters only)"]
-    if len(flows) > MOST_FLOWS:
-        found.append(f"plan.flows holds {len(flows)} flows, at most {MOST_FLOWS} are probed from one host: lower the sources per target")
-    for flow in flows:
-        found += _flow_problems(flow)
-    return found or _window_problems(plan)
+    return found
+
+
+def natural_problems(plan: Dict[str, Any], names: Iterable[str]) -> List[str]:
+    """A sentence for each of these that is no integer of 0 or more."""
+    wrong = [name for name in names if not isinstance(plan.get(name), int) or isinstance(plan[name], bool) or plan[name] < 0]
+    return [f"plan.{name} is {plan.get(name)!r}: give an integer of 0 or more" for name in wrong]
 
 
 def _flow_problems(flow: Any) -> List[str]:

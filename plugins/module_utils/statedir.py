@@ -8,10 +8,12 @@ import os
 import shutil
 import stat
 import tempfile
-from typing import Mapping
+from typing import Callable, Mapping
 
 NAME = "fleet.stall"
 LOCK = "lock"
+CAPTURE_LOCK = "capture.lock"
+WORK = "work"
 FREE_BYTES = 1 << 20
 SWEEP_AFTER_S = 86400.0
 REMEDIES = {
@@ -96,15 +98,19 @@ def remove(path: str) -> None:
             pass
 
 
-def sweep(root: str, now: float) -> None:
-    """Remove the jobs and raw samples of more than a day ago. Call with the lock held: then none of them runs."""
+def sweep(root: str, now: float, in_use: Callable[[str], bool] = lambda path: False) -> None:
+    """Remove the jobs and raw samples of more than a day ago, and of newer ones the work that was broken off; none that is in use."""
     for entry in list(os.scandir(root)):
         try:
             age_s = now - entry.stat(follow_symlinks=False).st_mtime
         except OSError:
             continue
-        if entry.name != LOCK and age_s >= SWEEP_AFTER_S:
+        if entry.name in (LOCK, CAPTURE_LOCK) or in_use(entry.path):
+            continue
+        if age_s >= SWEEP_AFTER_S:
             remove(entry.path)
+        elif entry.is_dir(follow_symlinks=False):
+            remove(os.path.join(entry.path, WORK))
 
 
 def write_whole(path: str, data: bytes) -> None:

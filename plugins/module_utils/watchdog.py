@@ -1,10 +1,10 @@
 # Copyright: (c) 2026, fleet.stall contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The detached processes of an observation: the watchdog, and the observer that it watches.
+"""The detached processes of a job: the watchdog, and the worker (an observer, a capture) that it watches.
 
-Three things end an observer, and none needs the controller: the watchdog kills its process group at the deadline; if the watchdog dies,
-the kernel kills the observer; and the observer has an alarm of its own.
+Three things end a worker, and none needs the controller: the watchdog kills its process group at the deadline; if the watchdog dies,
+the kernel kills the worker; and the worker has an alarm of its own. What a worker started is in its process group and dies with it.
 """
 
 import json
@@ -14,12 +14,11 @@ import signal
 import time
 from typing import Any, Dict, List, Optional
 
-from ansible_collections.fleet.stall.plugins.module_utils import observer, process, result, statedir
+from ansible_collections.fleet.stall.plugins.module_utils import observer, process, statedir
+from ansible_collections.fleet.stall.plugins.module_utils.job import Job, Kind
 
-COMM = "fleet-stall-obs"
 # The first to go when memory runs out: a diagnosis must never cost a host its workload.
 OOM_SCORE_ADJ = "500"
-ADDRESS_SPACE = 1 << 30
 FILE_SIZE = 64 << 20
 OPEN_FILES = 8192
 SPARE_CPU_S = 30
@@ -27,17 +26,17 @@ SPARE_CPU_S = 30
 SOFT_END_S = 3.0
 
 
-def run(plan: Dict[str, Any], job: Any, lock: int, ready: int) -> None:
-    """Be the watchdog, to the end. Writes its process id to `ready` when the observer runs, else the reason why it does not."""
+def run(plan: Dict[str, Any], job: Job, kind: Kind, lock: int, ready: int) -> None:
+    """Be the watchdog, to the end. Writes its process id to `ready` when the worker runs, else the reason why it does not."""
     child = 0
     try:
-        _cut_loose([lock, ready])
+        _cut_loose([lock, ready], kind.comm)
         signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGTERM, signal.SIGCHLD])
         deadline = time.monotonic() + job.deadline_at - time.time()
         parent = os.getpid()
         child = os.fork()
         if child == 0:
-            _observe(plan, job, deadline, parent=parent)
+            _work(plan, job, kind, deadline, parent=parent)
         _announce(plan, job, lock, child)
         os.write(ready, str(os.getpid()).encode())
     except Exception as error:
@@ -46,12 +45,13 @@ def run(plan: Dict[str, Any], job: Any, lock: int, ready: int) -> None:
         os.write(ready, observer.reason_of(error).encode("utf-8", "replace")[:4096])
         return
     os.close(ready)
-    reason = watch(child, deadline)
+    reason = watch(child, deadline, kind.noun)
     if reason and not os.path.exists(job.result):
-        statedir.write_whole(job.result, result.encode(observer.nothing(plan, reason)))
+        statedir.write_whole(job.result, kind.nothing(plan, reason))
+    statedir.remove(job.work)
 
 
-def _announce(plan: Dict[str, Any], job: Any, lock: int, child: int) -> None:
+def _announce(plan: Dict[str, Any], job: Job, lock: int, child: int) -> None:
     """Say in the lock who holds it, and in the job whom to end."""
     processes = [process.identity(os.getpid()), process.identity(child)]
     holder = {"run": plan["run"], "host": plan["host"], "deadline_at": job.deadline_at, "processes": processes}
@@ -60,35 +60,43 @@ def _announce(plan: Dict[str, Any], job: Any, lock: int, child: int) -> None:
     statedir.write_whole(job.processes, content)
 
 
-def watch(child: int, deadline: float) -> Optional[str]:
-    """Wait for the observer; kill its group at the deadline, or soon after a SIGTERM to us. Returns why it has no result, or None.
+def watch(child: int, deadline: float, noun: str = "the observer") -> Optional[str]:
+    """Wait for the worker; kill its group at the deadline, or soon after a SIGTERM to us. Returns why it has no result, or None.
 
-    The caller has SIGTERM and SIGCHLD blocked.
+    Whatever it started and left behind is killed as well. The caller has SIGTERM and SIGCHLD blocked.
     """
-    reason = "the observer did not end by its deadline and was killed"
+    reason = f"{noun} did not end by its deadline and was killed"
     while True:
         got = signal.sigtimedwait([signal.SIGCHLD, signal.SIGTERM], max(0.0, deadline - time.monotonic()))
-        ended, status = os.waitpid(child, os.WNOHANG)
-        if ended:
-            return _cause_of_death(status)
+        # Not reaped yet, so that its number still is that of its group and of no other.
+        if os.waitid(os.P_PID, child, os.WEXITED | os.WNOHANG | os.WNOWAIT):
+            return _cause_of_death(_kill_group(child), noun)
         if got is None:
-            os.killpg(child, signal.SIGKILL)
-            os.waitpid(child, 0)
+            _kill_group(child)
             return reason
         if got.si_signo == signal.SIGTERM:
-            reason = "the observer was told to end, did not, and was killed"
+            reason = f"{noun} was told to end, did not, and was killed"
             deadline = min(deadline, time.monotonic() + SOFT_END_S)
             os.kill(child, signal.SIGTERM)
 
 
-def _cause_of_death(status: int) -> Optional[str]:
+def _kill_group(leader: int) -> int:
+    """Kill a group and reap its leader; returns the leader's status."""
+    try:
+        os.killpg(leader, signal.SIGKILL)
+    except ProcessLookupError:
+        os.kill(leader, signal.SIGKILL)  # it did not get as far as to lead a group
+    return os.waitpid(leader, 0)[1]
+
+
+def _cause_of_death(status: int, noun: str) -> Optional[str]:
     if os.WIFSIGNALED(status):
-        return f"the observer was killed by {signal.Signals(os.WTERMSIG(status)).name} (out of memory, or someone's hand)"
-    return f"the observer ended with code {os.WEXITSTATUS(status)} and no result" if os.WEXITSTATUS(status) else None
+        return f"{noun} was killed by {signal.Signals(os.WTERMSIG(status)).name} (out of memory, or someone's hand)"
+    return f"{noun} ended with code {os.WEXITSTATUS(status)} and no result" if os.WEXITSTATUS(status) else None
 
 
-def _observe(plan: Dict[str, Any], job: Any, deadline: float, parent: int) -> None:
-    """Be the observer; never returns."""
+def _work(plan: Dict[str, Any], job: Job, kind: Kind, deadline: float, parent: int) -> None:
+    """Be the worker; never returns."""
     code = 1
     try:
         told: List[int] = []
@@ -98,17 +106,16 @@ def _observe(plan: Dict[str, Any], job: Any, deadline: float, parent: int) -> No
         signal.pthread_sigmask(signal.SIG_UNBLOCK, [signal.SIGTERM, signal.SIGCHLD])
         left = deadline - time.monotonic()
         signal.setitimer(signal.ITIMER_REAL, left + 1.0)
-        _limit(resource.RLIMIT_AS, ADDRESS_SPACE)
+        _limit(resource.RLIMIT_AS, kind.address_space)
         _limit(resource.RLIMIT_FSIZE, FILE_SIZE)
         _limit(resource.RLIMIT_CORE, 0)
         _limit(resource.RLIMIT_NOFILE, OPEN_FILES)
         _limit(resource.RLIMIT_CPU, int(left) + SPARE_CPU_S)
         process.write_own("oom_score_adj", OOM_SCORE_ADJ)
-        found = observer.observe(plan, lambda: bool(told), deadline)
-        statedir.write_whole(job.result, result.encode(result.save_raw(job.raw, found)))
+        statedir.write_whole(job.result, kind.work(plan, job, lambda: bool(told), deadline))
         code = 0
     except Exception as error:
-        statedir.write_whole(job.result, result.encode(observer.nothing(plan, observer.reason_of(error))))
+        statedir.write_whole(job.result, kind.nothing(plan, observer.reason_of(error)))
     finally:
         os._exit(code)
 
@@ -118,12 +125,12 @@ def _limit(kind: int, value: int) -> None:
     resource.setrlimit(kind, (value if hard == resource.RLIM_INFINITY else min(value, hard), hard))
 
 
-def _cut_loose(keep: List[int]) -> None:
+def _cut_loose(keep: List[int], comm: str) -> None:
     """Let go of whoever started us: terminal, pipes, directory."""
     os.setpgid(0, 0)
     signal.signal(signal.SIGHUP, signal.SIG_IGN)
     signal.signal(signal.SIGINT, signal.SIG_IGN)
-    process.write_own("comm", COMM)
+    process.write_own("comm", comm)
     os.chdir("/")
     os.umask(0o077)
     nothing = os.open(os.devnull, os.O_RDWR)

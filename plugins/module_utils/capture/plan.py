@@ -1,0 +1,84 @@
+# Copyright: (c) 2026, fleet.stall contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""What makes a capture plan sound."""
+
+import ipaddress
+import math
+from typing import Any, Dict, List
+
+from ansible_collections.fleet.stall.plugins.module_utils.plan import PROTOCOLS, head_problems, natural_problems
+
+SHORTEST_WINDOW_S, LONGEST_WINDOW_S = 1.0, 3600.0
+MOST_FLOWS = 500
+# Below, a stall passes between two samples; above, the profiler is the stall.
+STACK_HZ = (49, 4999)
+NUMBERS = ("threshold_ms", "slow_call_ms")
+SWITCHES = ("memory_stat", "connections", "packets")
+
+
+def problems(plan: Dict[str, Any]) -> List[str]:
+    """Everything wrong with a plan, as sentences that name the value and the remedy; an empty list for a sound plan."""
+    found = head_problems(plan) + natural_problems(plan, ("token", "strace_bytes", "bytes_limit"))
+    for name in NUMBERS:
+        if not _positive(plan.get(name)):
+            found.append(f"plan.{name} is {plan.get(name)!r}: give a number above 0")
+    if not _positive(plan.get("strace_s")) and plan.get("strace_s") != 0:
+        found.append(f"plan.strace_s is {plan.get('strace_s')!r}: give seconds, 0 for no strace")
+    hz = plan.get("stack_hz")
+    if not isinstance(hz, int) or not STACK_HZ[0] <= hz <= STACK_HZ[1]:
+        found.append(f"plan.stack_hz is {hz!r}: give an integer from {STACK_HZ[0]} to {STACK_HZ[1]} (999 is usual)")
+    for name in SWITCHES:
+        if not isinstance(plan.get(name), bool):
+            found.append(f"plan.{name} is {plan.get(name)!r}: give true or false")
+    return (found + _flows_problems(plan.get("flows"))) or _window_problems(plan)
+
+
+def _flows_problems(flows: Any) -> List[str]:
+    if not isinstance(flows, list):
+        return [f"plan.flows is {flows!r:.80}: give the list of flows that arrive at this host"]
+    if len(flows) > MOST_FLOWS:
+        return [f"plan.flows holds {len(flows)} flows, at most {MOST_FLOWS} are traced on one host: lower the sources per target"]
+    return [sentence for flow in flows for sentence in _flow_problems(flow)]
+
+
+def _flow_problems(flow: Any) -> List[str]:
+    if not isinstance(flow, dict) or not isinstance(flow.get("id"), int):
+        return [f"flow {flow!r:.80} has no integer id: take the flows as the plan action made them"]
+    name = f"flow {flow['id']}"
+    found = []
+    if flow.get("protocol") not in PROTOCOLS:
+        found.append(f"{name}: protocol {flow.get('protocol')!r:.40} is unknown: use one of {', '.join(PROTOCOLS)}")
+    if flow.get("family") not in (4, 6):
+        found.append(f"{name}: family is {flow.get('family')!r:.40}: give 4 or 6")
+    if not _positive(flow.get("interval_ms")):
+        found.append(f"{name}: interval_ms is {flow.get('interval_ms')!r:.40}: give a number above 0")
+    if flow.get("protocol") != "icmp" and not _port(flow.get("port")):
+        found.append(f"{name}: port is {flow.get('port')!r:.40}: give 1 to 65535")
+    if flow.get("source_port") is not None and not _port(flow["source_port"]):
+        found.append(f"{name}: source_port is {flow['source_port']!r:.40}: give 1 to 65535 or null")
+    if flow.get("source_address") is not None and not _address(flow["source_address"]):
+        found.append(f"{name}: source_address is {flow['source_address']!r:.80}: give an IP address or null")
+    return found
+
+
+def _window_problems(plan: Dict[str, Any]) -> List[str]:
+    window_s = plan["ends_at"] - plan["starts_at"]
+    if SHORTEST_WINDOW_S <= window_s <= LONGEST_WINDOW_S:
+        return []
+    return [f"the window is {window_s:g} s long: give {SHORTEST_WINDOW_S:g} s to {LONGEST_WINDOW_S:g} s"]
+
+
+def _positive(value: Any) -> bool:
+    return isinstance(value, (int, float)) and not isinstance(value, bool) and math.isfinite(value) and value > 0
+
+
+def _port(value: Any) -> bool:
+    return isinstance(value, int) and not isinstance(value, bool) and 0 < value < 65536
+
+
+def _address(value: Any) -> bool:
+    try:
+        return bool(ipaddress.ip_address(value))
+    except ValueError:
+        return False
