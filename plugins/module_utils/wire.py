@@ -76,6 +76,11 @@ def parse_echo(data: bytes, offset: int) -> Optional[Echo]:
     return Echo(kind, token, flow_id, number, sent_ns) if magic == MAGIC else None
 
 
+def first_sequence(token: int, flow_id: int) -> int:
+    """The sequence number of probe 0 of a flow: what a packet trace needs to number the others."""
+    return (token ^ (flow_id * 2654435761)) & 0xFFFFFFFF
+
+
 class Syn:
     """One flow's SYN, rewritten in place. Sequence numbers go up by one a probe, so that a SYN that finds the one
     before half open is in its window and is answered too (RFC 793: with RST)."""

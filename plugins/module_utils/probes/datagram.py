@@ -194,7 +194,7 @@ class TcpSyn(Datagram):
             sock.close()
             raise
         ends = [(sockets.packed(self.family, address), port) for address, port in ((local[0], self.local_port), (target[0], port))]
-        self._syn = wire.Syn(ends[0], ends[1], self.shared.token ^ (self.id * 2654435761))
+        self._syn = wire.Syn(ends[0], ends[1], wire.first_sequence(self.shared.token, self.id))
         self.shared.capabilities["raw_tcp"] = sockets.capability(True, "SOCK_RAW")
         self._ready(sock)
 
