@@ -1,0 +1,312 @@
+# Copyright: (c) 2026, fleet.stall contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""How much what was measured speaks for one cause.
+
+Where a cause has frames, they are asked for first: alone they give `suspected`; with a counter (or a line of the kernel log), the causal test
+or a decisive trigger `probable`; with a counter and, where there is one, the test `confirmed`. A cause without frames is `suspected` by one
+kind of evidence and `probable` by two. What was measured and speaks against it leaves `suspected` at most.
+"""
+
+from __future__ import annotations
+
+import math
+import re
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from ansible_collections.fleet.stall.plugins.plugin_utils.cause import Cause, Measure, Pattern, Trigger
+from ansible_collections.fleet.stall.plugins.plugin_utils.symbols import normalise_stack
+from ansible_collections.fleet.stall.plugins.plugin_utils.text import printable
+
+SUSPECTED, PROBABLE, CONFIRMED = 1, 2, 3
+CONFIDENCE = {SUSPECTED: "suspected", PROBABLE: "probable", CONFIRMED: "confirmed"}
+# Of the blocker's samples, the share that has to show the signature
+FRAMES_SHARE = 0.25
+# How much more often the signature is to be met before stalls than in quiet time, and from how many quiet samples on that is asked
+TIMES_QUIET = 2.0
+QUIET_SAMPLES = 20.0
+LONGEST_TEXT = 4096
+# d15121be7485: from here on softirqs run at the end of an interrupt, even while ksoftirqd is awake and a task is in a system call
+NO_HAND_OFF = (6, 5, 0)
+PREEMPTIBLE = ("full", "lazy", "rt")
+_MASKING = re.compile(
+    r"(?:_raw_|raw_)?(?:spin|read|write)_(?:un)?lock_(?:bh|irq|irqsave|irqrestore)$|queued_spin_lock_slowpath$|queued_(?:read|write)_lock_slowpath$"
+    r"|__?local_bh_(?:enable|disable)|handle_softirqs$|arch_local_irq_|raw_local_irq_"
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Case:
+    """What is known of a host's stalls that belong together (docs/ARCHITECTURE.md), made safe to use."""
+
+    kind: str | None
+    stacks: tuple[tuple[tuple[str, ...], float], ...]
+    quiet: tuple[tuple[tuple[str, ...], float], ...]
+    stacks_s: float | None
+    quiet_s: float | None
+    trigger: Mapping[str, str]
+    on_rx_cpu: bool | None
+    handler: str
+    cpu: str
+    facts: Mapping[str, float]
+    kernel: tuple[int, int, int] | None
+    preemption: str
+    log: tuple[str, ...]
+
+    @classmethod
+    def of(cls, case: Mapping[str, Any]) -> Case:
+        trigger = case.get("trigger")
+        handler = case.get("handler")
+        numbers = case.get("facts")
+        cpu = case.get("cpu")
+        return cls(
+            kind=case["class"] if isinstance(case.get("class"), str) else None,
+            stacks=_stacks(case.get("stacks")),
+            quiet=_stacks(case.get("quiet")),
+            stacks_s=_positive(case.get("stacks_s")),
+            quiet_s=_positive(case.get("quiet_s")),
+            trigger=_texts(trigger) if isinstance(trigger, Mapping) else {},
+            on_rx_cpu=case["on_rx_cpu"] if isinstance(case.get("on_rx_cpu"), bool) else None,
+            handler=str((handler.get("comm") if isinstance(handler, Mapping) else handler) or ""),
+            cpu="" if cpu is None else str(cpu),
+            facts={name: float(n) for name, n in numbers.items() if is_number(n)} if isinstance(numbers, Mapping) else {},
+            kernel=version(case.get("kernel")),
+            preemption=str(case.get("preemption") or ""),
+            log=tuple(str(line)[:LONGEST_TEXT] for line in case.get("log") or [] if isinstance(line, str)),
+        )
+
+    def value(self, measure: Measure) -> float | None:
+        """What was measured: for a group with those above it, which throttle it too, one that holds if there is one."""
+        found = [self.facts[name] for name in self._names(measure.fact) if name in self.facts]
+        return next((value for value in found if measure.holds(value)), found[0] if found else None)
+
+    def _names(self, fact: str) -> list[str]:
+        if "{cpu}" in fact:
+            return [fact.replace("{cpu}", self.cpu)] if self.cpu else []
+        if "{handler}" in fact:
+            return [fact.replace("{handler}", self.handler)] if self.handler else []
+        if "{cgroup}" in fact:
+            path = self.trigger.get("cgroup", "").rstrip("/")
+            above = [path[:end] for end in range(len(path), 0, -1) if end == len(path) or path[end] == "/"]
+            return [fact.replace("{cgroup}", group) for group in above]
+        return [fact]
+
+
+@dataclass(frozen=True, slots=True)
+class Weighed:
+    """The weight of the evidence for a cause; `share` is that of its frames in the blocker's samples, 0 without."""
+
+    level: int
+    kind: str
+    sentences: tuple[str, ...]
+    share: float
+    frames: int
+    symptom: bool
+
+    @property
+    def confidence(self) -> str:
+        return CONFIDENCE[self.level]
+
+    def order(self) -> tuple[bool, int, float, int]:
+        """Smallest is best."""
+        return self.symptom, -self.level, -self.share, -self.frames
+
+
+def weigh(cause: Cause, case: Case) -> Weighed | None:
+    """None where nothing speaks for the cause, or the class of the stalls rules it out."""
+    if case.kind is not None and case.kind not in cause.classes:
+        return None
+    kind = case.kind or " or ".join(cause.classes)
+    says: list[str] = []
+    most = SUSPECTED if cause.unconfirmed else CONFIRMED
+    if case.kind is None:
+        most = SUSPECTED
+        says.append(f"of which class the stalls are is not known: {cause.id} is one of class {kind}")
+    elif kind in cause.only_if:
+        agrees = _agrees(cause.only_if[kind], case.trigger)
+        if agrees is False:
+            return None
+        most = most if agrees else SUSPECTED
+        says.append(_trigger_sentence(cause.only_if[kind], case.trigger) if agrees else f"not known: {', '.join(cause.only_if[kind])}")
+
+    # What another CPU than that of the packets ran kept none of them waiting; an application can wait for any CPU.
+    elsewhere = case.on_rx_cpu is False and kind != "R"
+    stacks = () if elsewhere else case.stacks
+    trigger = None if elsewhere else next((fields for fields in cause.trigger if _agrees(fields, case.trigger)), None)
+    share, pattern = _share(cause, stacks)
+    if cause.frames and (share < FRAMES_SHARE if stacks else trigger is None):
+        return None
+    counter = _counter(cause, case)
+    line = next((line for line in case.log if any(pattern.search(line) for pattern in cause.log)), None)
+    tested = case.value(cause.test) if cause.test else None
+    passed = None if cause.test is None or tested is None else cause.test.holds(tested)
+
+    side = counter.holds or line is not None
+    if cause.frames:
+        level = _with_frames(bool(stacks), side, trigger is not None, passed, cause.test is not None)
+    else:
+        level = _without_frames(counter, line is not None, trigger is not None, passed)
+    if level == 0:
+        return None
+    if cause.frames and stacks and pattern:
+        says.append(
+            f"{share:.0%} of the samples of what ran before are in {printable(pattern.text, 160)}{_in_quiet(cause, case, share)[1]}"
+        )
+    elif cause.frames:
+        says.append("no stack of what ran before was captured")
+    says += [_trigger_sentence(trigger, case.trigger)] if trigger else []
+    says += [counter.sentence] if counter.sentence else []
+    says += [f"kernel log: {printable(line, 160)}"] if line is not None else []
+    if cause.test:
+        says.append(_test_sentence(cause.test, tested, passed))
+    if (counter.measured and not counter.holds) or passed is False:
+        most = SUSPECTED
+
+    if weak := _no_hand_off(cause, case, kind, stacks):
+        says.append(weak)
+        most = SUSPECTED
+    if _in_quiet(cause, case, share)[0]:
+        level -= 1
+    if out := _out_of_range(cause, case):
+        says.append(out)
+        level -= 1
+    level = max(SUSPECTED, min(level, most))
+    return Weighed(level, kind, tuple(says), share, len(pattern.frames) if pattern else 0, cause.symptom)
+
+
+def _with_frames(stacks: bool, side: bool, trigger: bool, passed: bool | None, has_test: bool) -> int:
+    if not stacks:
+        return PROBABLE if side or passed else SUSPECTED
+    if side and (passed or not has_test):
+        return CONFIRMED
+    return PROBABLE if side or passed or trigger else SUSPECTED
+
+
+@dataclass(frozen=True, slots=True)
+class _Counter:
+    measured: bool
+    holds: bool
+    decisive: bool
+    sentence: str
+
+
+def _without_frames(counter: _Counter, line: bool, trigger: bool, passed: bool | None) -> int:
+    kinds = counter.holds + counter.decisive + line + trigger
+    if passed and kinds:
+        return CONFIRMED
+    return min(PROBABLE, kinds)
+
+
+def _counter(cause: Cause, case: Case) -> _Counter:
+    measured = [(measure, value) for measure in cause.counters if (value := case.value(measure)) is not None]
+    holding = [(measure, value) for measure, value in measured if measure.holds(value)]
+    for measure, value in sorted(holding, key=lambda item: not item[0].decisive)[:1]:
+        return _Counter(True, True, measure.decisive, f"{measure.means}: {value:.6g} ({measure.limit()} speaks for it)")
+    for measure, value in measured[:1]:
+        return _Counter(True, False, False, f"against it: {measure.means}: {value:.6g} ({measure.limit()} would speak for it)")
+    return _Counter(False, False, False, "")
+
+
+def _share(cause: Cause, stacks: Iterable[tuple[tuple[str, ...], float]]) -> tuple[float, Pattern | None]:
+    """The share of the weight that has one of the cause's signatures, and the signature met most."""
+    weights: dict[str, list[float]] = {}
+    patterns: dict[str, Pattern] = {}
+    total = []
+    for stack, weight in stacks:
+        total.append(weight)
+        if found := cause.has(stack):
+            patterns[found.text] = found
+            weights.setdefault(found.text, []).append(weight)
+    whole = math.fsum(total)
+    if not weights or whole <= 0:
+        return 0.0, None
+    most = max(sorted(weights), key=lambda text: math.fsum(weights[text]))
+    return math.fsum(weight for found in weights.values() for weight in found) / whole, patterns[most]
+
+
+def _in_quiet(cause: Cause, case: Case, share: float) -> tuple[bool, str]:
+    """Whether the signature is about as frequent in quiet time, and the words that say how frequent it is there."""
+    samples = math.fsum(weight for _, weight in case.quiet)
+    if not cause.frames or not case.stacks or samples < QUIET_SAMPLES:
+        return False, ""
+    quiet, _ = _share(cause, case.quiet)
+    before, after = share, quiet
+    if case.stacks_s and case.quiet_s:
+        before = share * math.fsum(weight for _, weight in case.stacks) / case.stacks_s
+        after = quiet * samples / case.quiet_s
+    often = before < TIMES_QUIET * after
+    return often, f", of those in quiet time {quiet:.0%}" + (", which is about as often" if often else "")
+
+
+def _no_hand_off(cause: Cause, case: Case, kind: str, stacks: Iterable[tuple[tuple[str, ...], float]]) -> str | None:
+    """Why a task in the kernel is weak evidence here: on this kernel packets need not wait for it."""
+    if kind != "T" or cause.masked or case.handler.startswith("napi/"):
+        return None
+    preemptible = case.preemption in PREEMPTIBLE
+    if not preemptible and (case.kernel is None or case.kernel < NO_HAND_OFF):
+        return None
+    mine = [(stack, weight) for stack, weight in stacks if cause.has(stack)]
+    masked = math.fsum(weight for stack, weight in mine if any(_MASKING.match(frame) for frame in stack))
+    if mine and masked >= FRAMES_SHARE * math.fsum(weight for _, weight in mine) > 0:
+        return None
+    why = f"with preempt={case.preemption}" if preemptible else "from 6.5 on"
+    return f"weak: {why} the kernel handles packets during such a call, and nothing shows that softirqs or interrupts were off"
+
+
+def _out_of_range(cause: Cause, case: Case) -> str | None:
+    first, last = version(cause.kernel.get("from")), version(cause.kernel.get("to"))
+    if case.kernel is None or ((first is None or case.kernel >= first) and (last is None or case.kernel < last)):
+        return None
+    known = " ".join(f"{word} {cause.kernel[word]}" for word in ("from", "to") if word in cause.kernel).replace("to ", "before ")
+    return f"kernel {'.'.join(map(str, case.kernel))} is not one of those known for it ({known})"
+
+
+def _agrees(fields: Trigger, trigger: Mapping[str, str]) -> bool | None:
+    """None where something that is asked for is not known."""
+    known = {name: trigger[name] for name in fields if trigger.get(name)}
+    if any(not fields[name].search(value) for name, value in known.items()):
+        return False
+    return True if len(known) == len(fields) else None
+
+
+def _trigger_sentence(fields: Trigger, trigger: Mapping[str, str]) -> str:
+    who = printable(trigger.get("comm") or "its trigger", 40)
+    return f"{who} shows {', '.join(f'{name} {printable(trigger[name], 80)}' for name in fields)}"
+
+
+def _test_sentence(test: Measure, value: float | None, passed: bool | None) -> str:
+    if value is None:
+        return f"{test.means}: not done"
+    return f"{test.means}: {value:.6g} ({test.limit()} {'confirms it' if passed else 'would confirm it'})"
+
+
+def version(release: object) -> tuple[int, int, int] | None:
+    """(4, 9, 0) of ``4.9.0-8-amd64``; None for what begins with no version."""
+    found = re.match(r"(\d{1,9})\.(\d{1,9})(?:\.(\d{1,9}))?", release) if isinstance(release, str) else None
+    return (int(found[1]), int(found[2]), int(found[3] or 0)) if found else None
+
+
+def is_number(value: object) -> bool:
+    return isinstance(value, (int, float)) and not isinstance(value, bool) and abs(value) < 1e300
+
+
+def _positive(value: Any) -> float | None:
+    return float(value) if is_number(value) and value > 0 else None
+
+
+def _stacks(rows: Any) -> tuple[tuple[tuple[str, ...], float], ...]:
+    found = []
+    for row in rows if isinstance(rows, (list, tuple)) else ():
+        if isinstance(row, (list, tuple)) and len(row) == 2 and isinstance(row[0], str) and (weight := _positive(row[1])):
+            found.append((normalise_stack(row[0]), weight))
+    return tuple(found)
+
+
+def _texts(trigger: Mapping[str, Any]) -> dict[str, str]:
+    return {
+        name: str(value)[:LONGEST_TEXT].lower().removeprefix("sched_") if name == "policy" else str(value)[:LONGEST_TEXT]
+        for name, value in trigger.items()
+        if isinstance(name, str) and value is not None
+    }
