@@ -2,17 +2,28 @@
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""Runs: which task had a CPU, in which system call, from when to when. Signatures first."""
+"""Runs: which task had a CPU, in which system call, from when to when."""
 
 from typing import Dict, Iterable, Iterator, List, NamedTuple, Optional, Tuple
 
-from ansible_collections.fleet.stall.plugins.module_utils.profile.sample import Sample
+from ansible_collections.fleet.stall.plugins.module_utils.profile.entries import Entries
+from ansible_collections.fleet.stall.plugins.module_utils.profile.sample import IDLE, USER, Sample
+
+INTERRUPTION = 2
+HOLE_PERIODS = 5
+STACKS = 20
+STACKS_IN_MIND = 1000
+HANDLERS = ("ksoftirqd/", "napi/", "irq/")
 
 Hole = Tuple[int, int, int]
+Frames = Tuple[str, ...]
 
 
 class Run(NamedTuple):
-    """`samples` x period is the time on the CPU; `kernel`: share of samples in the kernel; stacks: most samples first, at most 20."""
+    """Consecutive samples on one CPU of one task in one system call or other entry into the kernel; that a task calls again is not seen.
+
+    `samples` x period is its time on the CPU. `kernel`: share of the samples in the kernel. `stacks`: most samples first, at most 20.
+    """
 
     start_ns: int
     end_ns: int
@@ -27,24 +38,158 @@ class Run(NamedTuple):
 
 def collapse(samples: Iterable[Sample], period_ns: int) -> List[Run]:
     """All runs, by start. The samples may come in any order."""
-    raise NotImplementedError
+    return sorted(stream(sorted(samples, key=lambda sample: sample.time_ns), period_ns), key=lambda run: (run.start_ns, run.cpu))
 
 
 def stream(samples: Iterable[Sample], period_ns: int, holes: Optional[List[Hole]] = None) -> Iterator[Run]:
-    """Each run when it ends, in bounded memory. The samples of each CPU must come in time order."""
-    raise NotImplementedError
+    """Each run when it is over, in bounded memory; `holes` is appended to. The samples of each CPU must come in time order.
+
+    A run begins half a period before its first sample and ends half a period after its last. What does not end it: one or two samples
+    of another task, which get a run of their own, or of another entry of the same task, which count to it. What ends it at once: a hole
+    (see `holes`), and what shows that the CPU was free for packets: the idle task, or a thread that handles them.
+    """
+    cpus: Dict[int, _Cpu] = {}
+    entry = Entries().entry
+    too_long = HOLE_PERIODS * period_ns
+    for sample in samples:
+        cpu = cpus.get(sample.cpu)
+        if cpu is None:
+            cpu = cpus[sample.cpu] = _Cpu(period_ns)
+        elif not 0 <= sample.time_ns - cpu.last_ns <= too_long:
+            if holes is not None and sample.time_ns > cpu.last_ns:
+                holes.append((sample.cpu, cpu.last_ns + period_ns // 2, sample.time_ns - period_ns // 2))
+            yield from cpu.close()
+        cpu.last_ns = sample.time_ns
+        yield from cpu.add(sample, entry(sample.frames, sample.comm))
+    for cpu in cpus.values():
+        yield from cpu.close()
 
 
 def holes(samples: Iterable[Sample], period_ns: int) -> List[Hole]:
-    """(cpu, start_ns, end_ns) without a sample for more than five periods, by start. Only samples of a clock (cpu-clock) tell this."""
-    raise NotImplementedError
+    """(cpu, start_ns, end_ns) without a sample for more than five periods, by start: interrupts off, or a CPU that did not run.
+
+    Only of samples that come by the clock (cpu-clock): a counter of cycles stands still while a CPU idles.
+    """
+    last: Dict[int, int] = {}
+    found = []
+    for sample in sorted(samples, key=lambda sample: sample.time_ns):
+        before = last.get(sample.cpu)
+        if before is not None and sample.time_ns - before > HOLE_PERIODS * period_ns:
+            found.append((sample.cpu, before + period_ns // 2, sample.time_ns - period_ns // 2))
+        last[sample.cpu] = sample.time_ns
+    return sorted(found, key=lambda hole: (hole[1], hole[0]))
 
 
 def folded(samples: Iterable[Sample]) -> Dict[Tuple[str, str], int]:
     """{(comm, "root;..;leaf"): samples}"""
-    raise NotImplementedError
+    counts: Dict[Tuple[str, Frames], int] = {}
+    for sample in samples:
+        key = sample.comm, sample.frames
+        counts[key] = counts.get(key, 0) + 1
+    return {(comm, ";".join(frames)): count for (comm, frames), count in counts.items()}
 
 
 def idle(run: Run) -> bool:
-    """Whether the CPU had nothing to do: the idle task, and not an interrupt or softirq on top of it."""
-    raise NotImplementedError
+    """Whether the CPU had nothing to do: the idle task, and no interrupt or softirq on top of it for most of the time."""
+    if run.comm != IDLE:
+        return False
+    entry = Entries().entry
+    counted = sum(count for _stack, count in run.stacks)
+    busy = sum(count for stack, count in run.stacks if entry(tuple(stack.split(";")), run.comm) != Entries.IDLE)
+    return busy * 2 <= counted
+
+
+class _Open:
+    """A run that may go on."""
+
+    __slots__ = ("first", "last_ns", "label", "samples", "kernel", "stacks")
+
+    def __init__(self, sample: Sample, label: str) -> None:
+        self.first = sample
+        self.label = label
+        self.samples = self.kernel = 0
+        self.stacks: Dict[Frames, int] = {}
+        self.add(sample)
+
+    def add(self, sample: Sample) -> None:
+        frames = sample.frames
+        self.last_ns = sample.time_ns
+        self.samples += 1
+        if frames and frames[-1] != USER:
+            self.kernel += 1
+        if frames in self.stacks:
+            self.stacks[frames] += 1
+        elif len(self.stacks) < STACKS_IN_MIND:
+            self.stacks[frames] = 1
+
+    def same_task(self, sample: Sample) -> bool:
+        return sample.tid == self.first.tid and sample.pid == self.first.pid and sample.comm == self.first.comm
+
+    def closed(self, period_ns: int) -> Run:
+        stacks = sorted(self.stacks.items(), key=lambda item: (-item[1], item[0]))[:STACKS]
+        return Run(
+            self.first.time_ns - period_ns // 2,
+            self.last_ns + period_ns // 2,
+            self.first.cpu,
+            self.first.pid,
+            self.first.tid,
+            self.first.comm,
+            self.samples,
+            round(self.kernel / self.samples, 3),
+            [(";".join(frames), count) for frames, count in stacks],
+        )
+
+
+class _Cpu:
+    def __init__(self, period_ns: int) -> None:
+        self.last_ns = 0
+        self._period_ns = period_ns
+        self._run: Optional[_Open] = None
+        self._others: List[Tuple[Sample, str]] = []  # since the last sample of the run: an interruption, or its end
+
+    def add(self, sample: Sample, label: str) -> Iterator[Run]:
+        run = self._run
+        if run is None:
+            self._run = _Open(sample, label)
+            return
+        if run.label == label and run.same_task(sample):
+            if self._others:
+                yield from self._interrupted(run)
+            run.add(sample)
+            return
+        self._others.append((sample, label))
+        if len(self._others) > INTERRUPTION or _frees(sample, label):
+            others, self._others = self._others, []
+            yield run.closed(self._period_ns)
+            self._run = None
+            for other, its_label in others:
+                yield from self.add(other, its_label)
+
+    def _interrupted(self, run: _Open) -> Iterator[Run]:
+        """The run goes on after a short interruption."""
+        others, self._others = self._others, []
+        short: Optional[_Open] = None
+        for sample, label in others:
+            if run.same_task(sample):
+                run.add(sample)
+            elif short is not None and short.same_task(sample):
+                short.add(sample)
+            else:
+                if short is not None:
+                    yield short.closed(self._period_ns)
+                short = _Open(sample, label)
+        if short is not None:
+            yield short.closed(self._period_ns)
+
+    def close(self) -> Iterator[Run]:
+        """No more samples follow, or not soon."""
+        while self._run is not None:
+            run, others = self._run, self._others
+            self._run, self._others = None, []
+            yield run.closed(self._period_ns)
+            for other, label in others:
+                yield from self.add(other, label)
+
+
+def _frees(sample: Sample, label: str) -> bool:
+    return label == Entries.IDLE or sample.comm.startswith(HANDLERS)

@@ -4,9 +4,10 @@
 
 """One look at one CPU, however it was recorded, and what the readers of recordings have in common."""
 
-from typing import NamedTuple, Optional, Tuple
+from typing import IO, Iterator, NamedTuple, Optional, Tuple
 
 USER = "[user]"
+UNKNOWN = "[unknown]"
 IDLE = "swapper"
 
 
@@ -34,3 +35,21 @@ class Counts:
         self.skipped = 0  # records or lines that made no sense, or were of no use
         self.unordered = 0  # samples that came too late to be put in order
         self.ended_at: Optional[int] = None  # byte (perf.data) where a broken recording ends; None: read to its end
+
+
+def safe(name: str) -> str:
+    """A task's or symbol's name that cannot be taken for the structure around it."""
+    name = name.replace(";", ":")
+    return name if name.isprintable() else "".join(character if character.isprintable() else "?" for character in name)
+
+
+def lines(stream: IO[bytes], limit: int = 65536) -> Iterator[str]:
+    """The lines of a log from anywhere, without their end: never more of one in memory than `limit` bytes, the rest of it is left out."""
+    whole = True
+    while True:
+        line = stream.readline(limit)
+        if not line:
+            return
+        if whole:
+            yield line.decode("utf-8", "replace").rstrip("\r\n")
+        whole = line.endswith(b"\n")
