@@ -42,7 +42,7 @@ def shares(verdict: Verdict, network: Network, services: Iterable[Mapping]) -> S
     runs_on = {service["name"]: service.get("backend") or service.get("target") for service in services}
     found = Shares(defaultdict(Share), [], [])
     for blamed in verdict.blamed:
-        host = runs_on.get(blamed.name) if blamed.kind == "app" else owner(blamed.component)
+        host = None if blamed.kind == "backend" else runs_on.get(blamed.name) if blamed.kind == "app" else owner(blamed.component)
         if blamed.kind in ("path", "fleet", "source") or host is None:
             found.coincident.append(blamed)
         if blamed.kind not in ("path", "fleet") and host is not None:

@@ -31,9 +31,10 @@ LEAST_EVENTS_PER_FLOW = 0.02
 LEAST_CHANCE = 0.1
 # Natural-log units: what any further component costs beyond the number of components it is picked from, and more for the rarer kinds
 COST = 4.0
-KIND_COST = {"host": 0.0, "queue": 0.5, "source": 0.5, "nat": 1.0, "overlay": 1.0, "app": 1.0, "path": 2.0, "pair": 3.0, "fleet": 4.0}
+KIND_COST = {"host": 0.0, "queue": 0.5, "source": 0.5, "nat": 1.0, "overlay": 1.0, "app": 1.0, "backend": 1.0}
+KIND_COST |= {"path": 2.0, "pair": 3.0, "fleet": 4.0}
 # Only these can stall for some of their flows and not for others at the same time (other queues, other links)
-PARTIAL = ("host", "overlay", "app", "path", "pair")
+PARTIAL = ("host", "overlay", "app", "backend", "path", "pair")
 PARTIAL_COST = 1.0
 # Part of a component that stalls shows on the plainest probes that pass it, too; what shows on these layers alone is somebody else's
 ONLY_OF_OTHERS = {"host": {"nodeport", "http"}, "path": {"nodeport", "http"}, "overlay": {"http"}}

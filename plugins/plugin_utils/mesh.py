@@ -21,8 +21,9 @@ NODEPORT_SOURCES = 2
 def build(hosts: Mapping[str, Mapping], parameters: Mapping, run: Mapping) -> dict:
     """The manifest of a run.
 
-    :param hosts: name -> ``{slug, groups, address, address6?, overlay_address?, tcp_port? (22), in_limit?, source?, target?}`` (these three
-        true unless said); ``source`` and ``target``: the host matches ``stall_sources`` and ``stall_targets``
+    :param hosts: name -> ``{slug, groups, address, address6?, overlay_address?, tcp_port? (22), node?, in_limit?, source?, target?}``
+        (these three true unless said); ``source`` and ``target``: the host matches ``stall_sources`` and ``stall_targets``; ``node``:
+        whether the cluster has it as a node, None where that was not asked
     :param parameters: validated parameters of the observe role, without their ``stall_`` prefix
     :param run: ``{id, started_at, starts_at, ends_at, versions}``
     :return: manifest.json as described in docs/ARCHITECTURE.md; equal input gives an equal manifest, whatever the order of the hosts
@@ -102,6 +103,7 @@ def _describe(name: str, host: Mapping, parameters: Mapping) -> dict:
         "address6": host.get("address6") or None,
         "overlay_address": host.get("overlay_address") or None,
         "outside": parameters["outside_group"] in groups,
+        "node": host.get("node"),
         "in_limit": bool(host.get("in_limit", True)),
         "source": bool(host.get("source", True)),
         "target": bool(host.get("target", True)),
@@ -136,13 +138,13 @@ def _flows_to(target: str, sources: Sequence[str], hosts: Mapping, ports: Mappin
         services = [service for service in parameters["services"] if service.get("target") == target]
     else:
         services = [
-            s for s in parameters["services"] if s.get("target") == target or (s.get("node_port") and _serves(target, hosts, parameters))
+            s for s in parameters["services"] if s.get("target") == target or (s.get("node_port") and _serves(target, s, hosts, parameters))
         ]
     for service in services:
         if service.get("node_port") and "nodeport" in parameters["layers"] and (protocol := _tcp(parameters)):
             for source in sources[:NODEPORT_SOURCES]:
                 yield from _nodeport_flow(_pair(source, target, hosts), hosts, service, protocol, parameters)
-        if "http" in parameters["layers"]:
+        if "http" in parameters["layers"] and service["protocol"] != "syn":
             for source in sources[: parameters["service_sources"]]:
                 yield from _request_flows(_pair(source, target, hosts), hosts, service, parameters)
 
@@ -222,8 +224,13 @@ def _overlay_flows(pair: Mapping, hosts: Mapping, port: int, parameters: Mapping
         yield _flow(through, "overlay", protocol, family, address, None if protocol == "icmp" else port, _interval(protocol, parameters))
 
 
-def _serves(target: str, hosts: Mapping, parameters: Mapping) -> bool:
-    """Whether this host has NodePorts: a host of the node group, or any inside one where no host is in such a group."""
+def _serves(target: str, service: Mapping, hosts: Mapping, parameters: Mapping) -> bool:
+    """Whether this host has the NodePort: a node as the cluster says, else a host of the node group, or any inside one where no host is
+    in such a group."""
+    if service.get("nodes") is not None:
+        return target in service["nodes"]
+    if hosts[target]["node"] is not None:
+        return hosts[target]["node"]
     group = parameters["node_group"]
     return group in hosts[target]["groups"] or not any(group in host["groups"] for host in hosts.values())
 
@@ -231,9 +238,12 @@ def _serves(target: str, hosts: Mapping, parameters: Mapping) -> bool:
 def _service_components(pair: Mapping, hosts: Mapping, service: Mapping) -> list[str]:
     if not service.get("node_port"):
         return list(pair["components"])
-    target, backend = pair["target"], service.get("backend")
+    target = pair["target"]
+    backend = target if service.get("local") else service.get("backend")
     found = [*pair["components"], f"nat:{target}"]
-    if backend and backend != target:
+    if not backend:
+        found.append(f"backend:{service['name']}")
+    elif backend != target:
         crossed = domains.crossed(hosts[target]["domains"], hosts[backend]["domains"])
         found += [f"overlay:{target}", f"overlay:{backend}", f"host:{backend}", *(f"path:{group}" for group in crossed)]
     return list(dict.fromkeys(found))

@@ -19,7 +19,7 @@ from ansible_collections.fleet.stall.plugins.plugin_utils.text import and_more
 # Fewer common stalls than this may be chance
 LEAST_STALLS = 3
 # Of the stalls that both could see: flows of one queue share at least this part, flows of another at most that
-TOGETHER, APART = 0.5, 0.1
+TOGETHER, APART = 1 / 3, 0.1
 PORTS_SHOWN, SOURCES_SHOWN = 4, 2
 
 

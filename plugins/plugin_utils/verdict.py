@@ -191,6 +191,11 @@ def coincidence(blamed: Blamed, network: Network, timeline: Timeline) -> str:
         return (
             f"requests to {blamed.name} through {and_more(targets, 3)} stall at the same times; stall_services does not say where it runs"
         )
+    if blamed.kind == "backend":
+        return (
+            f"what passes its NodePort, through {and_more(targets, 3)}, stalls at the same times; it is not known which host runs it "
+            "(backend in stall_services)"
+        )
     if blamed.kind == "fleet":
         return f"flows between {and_more(sorted({*sources, *targets}), 5)} all stall at the same times"
     ends = sorted({end for flow in flows for end in flow.ends()})
