@@ -16,6 +16,7 @@ class ActionModule(ControllerAction):
 
     def act(self, task_vars: dict[str, Any]) -> dict[str, Any]:
         checked = request.read(task_vars, self._templar.template, self._loader)
+        request.catalogue(checked.parameters)
         if checked.parameters["run"]:
             request.find_run(task_vars, self._templar.template)
         return {"hosts": len(checked.hosts)}

@@ -22,21 +22,21 @@ class ActionModule(HostAction):
     """Bring the result of one host home, and only then remove it there."""
 
     def act(self, run: RunDir, host: str, task_vars: dict[str, Any]) -> dict[str, Any]:
-        job = run.read(host, "job")
+        job = run.read(host, self.job.job)
         if job is None:
             return skipped("nothing to gather")
         if job["state"] == "starting":
-            run.remove_host_file(host, "job")
-            if run.read(host, "status"):
-                return skipped("its observer was not started")
-            return super().give_up(run, host, outcome.INTERRUPTED)
+            run.remove_host_file(host, self.job.job)
+            if run.read(host, self.job.status):
+                return skipped(f"its {self.job.noun} was not started")
+            return super().give_up(run, host, outcome.interrupted(self.job))
         if not job["become"]:
             self.without_become()
-        grace_s = GRACE_S + math.ceil(run.read(host, "plan")["reply_timeout_ms"] / 1000)
+        grace_s = GRACE_S + math.ceil(job["lingers_s"])
         printed = self._low_level_execute_command(transfer.read_command(job["result"], job["pid"], grace_s))["stdout"]
-        content = transfer.content(printed, run.id, host)
-        run.write_host(host, "observe", content)
-        for name in ("status", "job"):
+        content = transfer.content(printed, run.id, host, self.job)
+        run.write_host(host, self.job.result, content)
+        for name in (self.job.status, self.job.job):
             run.remove_host_file(host, name)
         self._clean_up(host, job["dir"])
         return {"measured": content.get("status") == "measured", "bytes": len(printed)}
@@ -45,8 +45,8 @@ class ActionModule(HostAction):
         try:
             self._low_level_execute_command(transfer.remove_command(directory))
         except AnsibleError as error:
-            warn(f"{printable(host)} is measured, but {printable(directory)} is left on it: {printable(error)}")
+            warn(f"{printable(host)} is {self.job.done}, but {printable(directory)} is left on it: {printable(error)}")
 
     def give_up(self, run: RunDir, host: str, failure: Failure) -> dict[str, Any]:
-        remedy = f"the result stays on the host: gather it with -e stall_run={run.id}"
+        remedy = f"the result stays on the host: gather it with -e stall_run={run.of.id}"
         return super().give_up(run, host, dataclasses.replace(failure, stage="gather", remedy=remedy))

@@ -3,25 +3,21 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 from __future__ import annotations
 
-import os
 import time
 from collections import defaultdict
 from datetime import datetime, timezone
 from typing import Any
 
 from ansible import __version__ as core_version
-from ansible import constants as C
-from ansible import context
 
 from ansible_collections.fleet.stall.plugins.plugin_utils import mesh, request, rundir
 from ansible_collections.fleet.stall.plugins.plugin_utils.actions import ControllerAction, display, warn
+from ansible_collections.fleet.stall.plugins.plugin_utils.jobs import OBSERVE
+from ansible_collections.fleet.stall.plugins.plugin_utils.leads import lead_s
 from ansible_collections.fleet.stall.plugins.plugin_utils.rundir import RunDir
 from ansible_collections.fleet.stall.plugins.plugin_utils.text import and_more, printable
 
 EVIDENCE_BYTES_PER_HOST = 100_000
-# To start a host takes so much CPU of all who are in it, which in a lab is this machine alone, and so long while it holds a fork.
-START_CPU_S, START_FORK_S = 0.65, 2.0
-LEAD_S = 3.0
 _SOURCES_SHOWN = 20
 
 
@@ -46,7 +42,7 @@ class ActionModule(ControllerAction):
             manifest = _manifest(asked, run.id)
             plans = _host_plans(manifest)
             run.reserve(EVIDENCE_BYTES_PER_HOST * len(plans))
-            run.write_plan(manifest, plans)
+            run.write_plan(manifest, {OBSERVE: plans})
         except BaseException:
             run.discard()
             raise
@@ -60,7 +56,7 @@ def _manifest(asked: request.Request, run_id: str) -> dict[str, Any]:
     now = time.time()
     lead = parameters["lead_s"]
     if lead is None:
-        lead = _lead(sum(host["in_limit"] for host in asked.hosts.values()))
+        lead = lead_s(sum(host["in_limit"] for host in asked.hosts.values()))
     starts_at = round(now + lead, 3)
     run = {
         "id": run_id,
@@ -75,12 +71,6 @@ def _manifest(asked: request.Request, run_id: str) -> dict[str, Any]:
         raise request.RequestError(str(error)) from error
     manifest["warnings"] = [*asked.warnings, *manifest["warnings"]]
     return manifest
-
-
-def _lead(hosts: int) -> float:
-    """Seconds until the last of so many hosts is started, so that the window is common to all."""
-    forks = context.CLIARGS.get("forks") or C.DEFAULT_FORKS
-    return LEAD_S + hosts * max(START_CPU_S / (os.cpu_count() or 1), START_FORK_S / forks)
 
 
 def _host_plans(manifest: dict[str, Any]) -> dict[str, dict[str, Any]]:

@@ -7,12 +7,12 @@ DOCUMENTATION = r"""
 ---
 name: progress
 type: aggregate
-short_description: Says how far a diagnosis is, and leaves no observer behind when it is broken off
+short_description: Says how far a diagnosis is, and leaves no observer or capture behind when it is broken off
 version_added: "0.1.0"
 description:
   - While hosts are started and gathered, prints a line every ten seconds, with the hosts it waits for when they are few.
-  - When the run is broken off with Ctrl-C or SIGTERM before the window is over, ends the observers that were started, by running the same
-    command with the playbook that stops them. That takes 30 seconds at most. Without this callback they end by themselves with the window.
+  - When the run is broken off with Ctrl-C or SIGTERM before a window is over, ends the observers and captures that were started, by running
+    the same command with the playbook that stops them. That takes 30 seconds at most. Without this callback they end by themselves.
 author:
   - fleet.stall contributors (@fleet)
 requirements:
@@ -37,6 +37,7 @@ from ansible_collections.fleet.stall.plugins.plugin_utils.text import and_more
 EVERY_S = 10
 _FEW = 5
 _STAGES = {"fleet.stall.start": "started", "fleet.stall.gather": "gathered"}
+_PLANS = ("fleet.stall.plan", "fleet.stall.plan_capture")
 
 
 class CallbackModule(CallbackBase):
@@ -51,6 +52,7 @@ class CallbackModule(CallbackBase):
         super().__init__(*args, **kwargs)
         self._pid = os.getpid()
         self._plan: dict[str, Any] = {}
+        self._armed = False
         self._stage: str | None = None
         self._stage_over = threading.Event()
         self._waiting: dict[str, None] = {}
@@ -69,7 +71,7 @@ class CallbackModule(CallbackBase):
             self._waiting[host.get_name()] = None
 
     def v2_runner_on_ok(self, result: Any) -> None:
-        if result._task.action == "fleet.stall.plan" and result._result.get("dir"):
+        if result._task.action in _PLANS and result._result.get("dir"):
             self._arm(result._result)
         self._count(result)
 
@@ -117,6 +119,9 @@ class CallbackModule(CallbackBase):
         if self._plan or plan["ends_at"] < time.time():
             return
         self._plan = dict(plan)
+        if self._armed:
+            return
+        self._armed = True
         atexit.register(self._broken_off)
         # Ansible dies of SIGTERM on the spot; Ctrl-C it winds up in good order.
         signal.signal(signal.SIGTERM, lambda _number, _frame: os.kill(os.getpid(), signal.SIGINT))

@@ -10,15 +10,21 @@ module: gather
 short_description: Bring the result of a host home
 version_added: "0.1.0"
 description:
-  - Reads what the observer of the host wrote, keeps it in the run directory, and only then removes it on the host. No module is run for it.
+  - Reads what the observer or the capture of the host wrote, keeps it in the run directory, and only then removes it on the host. No module
+    is run for it.
   - Never fails. What could not be gathered stays on the host and can be gathered again with C(stall_run).
 author:
   - fleet.stall contributors (@fleet)
 options:
   dir:
-    description: The run directory, as M(fleet.stall.plan) returns it.
+    description: The run directory, as M(fleet.stall.plan) or M(fleet.stall.plan_capture) returns it.
     type: path
     required: true
+  job:
+    description: What it is about, the host's observer or its capture.
+    type: str
+    choices: [observe, capture]
+    default: observe
 attributes:
   action:
     description: Runs on the controller.

@@ -7,20 +7,25 @@
 DOCUMENTATION = r"""
 ---
 module: start
-short_description: Start the observer of a host
+short_description: Start the observer or the capture of a host
 version_added: "0.1.0"
 description:
-  - Sends the host its share of the plan by M(fleet.stall.observe), which returns at once.
-  - Never fails. A host that cannot be observed is recorded with the reason and the remedy; one that is unreachable is reported as such as
-    well, which C(ignore_unreachable) keeps in the play.
-  - Where becoming root fails, the host is observed without.
+  - Sends the host its share of the plan by M(fleet.stall.observe) or M(fleet.stall.capture), which return at once.
+  - Never fails. A host that cannot be observed or captured is recorded with the reason and the remedy; one that is unreachable is reported
+    as such as well, which C(ignore_unreachable) keeps in the play.
+  - Where becoming root fails, it is done without.
 author:
   - fleet.stall contributors (@fleet)
 options:
   dir:
-    description: The run directory, as M(fleet.stall.plan) returns it.
+    description: The run directory, as M(fleet.stall.plan) or M(fleet.stall.plan_capture) returns it.
     type: path
     required: true
+  job:
+    description: What it is about, the host's observer or its capture.
+    type: str
+    choices: [observe, capture]
+    default: observe
 attributes:
   action:
     description: Runs on the controller.
@@ -47,7 +52,7 @@ EXAMPLES = r"""
 
 RETURN = r"""
 started:
-  description: V(true) if the observer runs.
+  description: V(true) if the observer or the capture runs.
   type: bool
   returned: when it does
 measured:

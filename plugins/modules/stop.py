@@ -7,10 +7,10 @@
 DOCUMENTATION = r"""
 ---
 module: stop
-short_description: End the observer of a host before its time
+short_description: End the observer and the capture of a host before their time
 version_added: "0.1.0"
 description:
-  - Ends it, removes what it left on the host, and notes in the run directory that it was stopped.
+  - Ends what still runs of them, removes what they left on the host, and notes in the run directory that they were stopped.
 author:
   - fleet.stall contributors (@fleet)
 options:
@@ -35,7 +35,7 @@ attributes:
 """
 
 EXAMPLES = r"""
-- name: Stop the observer
+- name: Stop the observer and the capture
   fleet.stall.stop:
     dir: "{{ stall_plan.dir }}"
   become: true
@@ -44,7 +44,7 @@ EXAMPLES = r"""
 
 RETURN = r"""
 stopped:
-  description: How many observers were ended.
+  description: How many of them were ended.
   type: int
   returned: when the host was asked
 measured:

@@ -15,7 +15,7 @@ author:
   - fleet.stall contributors (@fleet)
 options:
   dir:
-    description: The run directory, as M(fleet.stall.plan) returns it.
+    description: The run directory, as M(fleet.stall.plan) or M(fleet.stall.plan_capture) returns it.
     type: path
     required: true
 attributes:
@@ -45,6 +45,10 @@ EXAMPLES = r"""
 RETURN = r"""
 started:
   description: How many hosts observe.
+  type: int
+  returned: success
+captured:
+  description: How many hosts are captured.
   type: int
   returned: success
 """

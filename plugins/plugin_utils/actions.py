@@ -12,7 +12,8 @@ from ansible.errors import AnsibleConnectionFailure
 from ansible.plugins.action import ActionBase
 from ansible.utils.display import Display
 
-from ansible_collections.fleet.stall.plugins.plugin_utils import outcome
+from ansible_collections.fleet.stall.plugins.plugin_utils import jobs, outcome
+from ansible_collections.fleet.stall.plugins.plugin_utils.jobs import Job
 from ansible_collections.fleet.stall.plugins.plugin_utils.outcome import Failure
 from ansible_collections.fleet.stall.plugins.plugin_utils.request import RequestError
 from ansible_collections.fleet.stall.plugins.plugin_utils.rundir import RunDir, RunDirError
@@ -50,6 +51,7 @@ class HostAction(ActionBase):
     """An action for each host. Whatever happens to a host is recorded in the run directory; only being unreachable is raised as well."""
 
     _supports_async = False
+    job = jobs.OBSERVE
 
     def run(self, tmp: Any = None, task_vars: dict[str, Any] | None = None) -> dict[str, Any]:
         super().run(tmp, task_vars)
@@ -58,6 +60,7 @@ class HostAction(ActionBase):
         task_vars = task_vars or {}
         run, host = RunDir(self._task.args["dir"]), task_vars["inventory_hostname"]
         try:
+            self.job = jobs.named(self._task.args.get("job", self.job.name))
             result = self.act(run, host, task_vars)
         except AnsibleConnectionFailure as error:
             self.give_up(run, host, outcome.of_unreachable(str(error)))
@@ -71,7 +74,7 @@ class HostAction(ActionBase):
             self.give_up(run, host, outcome.of_timeout(int(self._task.timeout or 0)))
             raise
         if "reason" in result:
-            warn(f"{printable(host)} is not measured: {result['reason']}. Remedy: {result['remedy']}.")
+            warn(f"{printable(host)} is not {self.job.done}: {result['reason']}. Remedy: {result['remedy']}.")
         return {"changed": False, **result}
 
     def act(self, run: RunDir, host: str, task_vars: dict[str, Any]) -> dict[str, Any]:
@@ -79,8 +82,8 @@ class HostAction(ActionBase):
         raise NotImplementedError
 
     def give_up(self, run: RunDir, host: str, failure: Failure) -> dict[str, Any]:
-        """Note why a host is not measured, and return the result of its task."""
-        return record(run, host, failure)
+        """Note why a host is not measured, or not captured, and return the result of its task."""
+        return record(run, host, failure, self.job)
 
     def without_become(self) -> None:
         """What follows on this connection is run as the user that is logged in."""
@@ -88,11 +91,11 @@ class HostAction(ActionBase):
         self._connection.set_become_plugin(None)
 
 
-def record(run: RunDir, host: str, failure: Failure) -> dict[str, Any]:
+def record(run: RunDir, host: str, failure: Failure, job: Job = jobs.OBSERVE) -> dict[str, Any]:
     """Keep the reason in the run directory, as far as that can be written; the result of the host's task."""
     status = {"status": "not_measured", "stage": failure.stage, "reason": printable(failure.reason), "remedy": printable(failure.remedy)}
     try:
-        run.write_host(host, "status", {"schema_version": 1, "run": run.id, "host": host, **status})
+        run.write_host(host, job.status, {"schema_version": 1, "run": run.id, "host": host, **status})
     except OSError as error:
         warn(f"{printable(host)}: the reason could not be kept in {run.path}: {printable(error)}")
     return {"measured": False, **{key: status[key] for key in ("stage", "reason", "remedy")}}

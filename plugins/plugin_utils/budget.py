@@ -12,7 +12,7 @@ for a target can only lower them further.
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 
 from ansible_collections.fleet.stall.plugins.plugin_utils.text import and_more
 
@@ -25,7 +25,7 @@ def rate(flows: Iterable[dict]) -> float:
     return sum(1000 / flow["interval_ms"] for flow in flows)
 
 
-def per_host(flows: Iterable[dict], end: str) -> dict[str, float]:
+def per_host(flows: Iterable[Mapping], end: str) -> dict[str, float]:
     """Probes per second by host, ``end`` being "source" (sent) or "target" (received)."""
     totals: dict[str, float] = defaultdict(float)
     for flow in flows:

@@ -20,7 +20,7 @@ from ansible_collections.fleet.stall.plugins.plugin_utils.text import and_more, 
 
 HOST_VARIABLES = ("stall_address", "stall_address6", "stall_overlay_address", "stall_tcp_port")
 # Variables of ours that are neither a parameter nor a host's: the playbook's own.
-_OWN_VARIABLES = ("stall_plan",)
+_OWN_VARIABLES = ("stall_plan", "stall_capture_plan")
 _ADDRESS = re.compile(r"[A-Za-z0-9_]([A-Za-z0-9_.:%-]*[A-Za-z0-9_])?|::[A-Fa-f0-9.:]*")
 
 
@@ -91,6 +91,11 @@ def check_names(parameters: dict[str, Any], patterns: Patterns) -> tuple[dict[st
         if parameters[key] not in patterns.groups and parameters[key] != defaults[f"stall_{key}"]["default"]:
             errors.append(patterns.nothing(f"stall_{key}", parameters[key], [parameters[key]]))
     known = selected["hosts"]
+    for name in parameters["capture_hosts"]:
+        if known and name not in known:
+            near = difflib.get_close_matches(name, known, n=1)
+            remedy = f" Did you mean {printable(near[0])}?" if near else ""
+            errors.append(f"stall_capture_hosts names '{printable(name)}': no host of stall_hosts is called so.{remedy}")
     for service in parameters["services"]:
         for key in ("target", "backend"):
             if service[key] is not None and known and service[key] not in known:

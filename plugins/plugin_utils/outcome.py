@@ -1,13 +1,15 @@
 # Copyright: (c) 2026, fleet.stall contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""What a host's failure to start its observer means, in words that name the cause and the remedy."""
+"""What a host's failure to start its observer or capture means, in words that name the cause and the remedy."""
 
 from __future__ import annotations
 
 import re
 from dataclasses import dataclass
 from typing import Any
+
+from ansible_collections.fleet.stall.plugins.plugin_utils.jobs import OBSERVE, Job
 
 _NOT_FOUND = re.compile(r"(?:No such file or directory|not found)", re.IGNORECASE)
 _SHELL_CODES = (126, 127)
@@ -16,9 +18,9 @@ _OLD_PYTHON = re.compile(r"ansible-core requires a minimum of Python|SyntaxError
 
 @dataclass(frozen=True)
 class Failure:
-    """Why a host is not measured.
+    """Why a host is not measured, or not captured.
 
-    `become`: becoming root may be what failed, so it is worth a try without. `may_run`: its observer may have been started all the same.
+    `become`: becoming root may be what failed, so it is worth a try without. `may_run`: its job may have been started all the same.
     """
 
     stage: str
@@ -30,8 +32,14 @@ class Failure:
 
 TOO_LATE = Failure("start", "not reached before the window ended", "raise stall_lead_s, or the number of forks")
 NOT_ASKED = Failure("start", "Ansible could not prepare its connection to the host, as it said above", "correct the variables of the host")
-INTERRUPTED = Failure("start", "interrupted while its observer was started", "run diagnose again")
-STOPPED = Failure("observe", "stopped before the window ended", "run diagnose again")
+
+
+def interrupted(job: Job) -> Failure:
+    return Failure("start", f"interrupted while its {job.noun} was started", "run diagnose again")
+
+
+def stopped(job: Job) -> Failure:
+    return Failure(job.name, "stopped before the window ended", "run diagnose again")
 
 
 def of_unreachable(message: str) -> Failure:
@@ -57,20 +65,23 @@ def of_error(message: str) -> Failure:
     return Failure("start", reason, "see the whole error with -vvv", become=True)
 
 
-def job(result: dict[str, Any], become: bool) -> dict[str, Any]:
-    """What gather and stop must know of an observer that was started."""
-    return {"state": "started", "become": become, **{key: result["job"][key] for key in ("dir", "result", "pid")}}
+def started(result: dict[str, Any], become: bool) -> dict[str, Any]:
+    """What gather and stop must know of a job that was started; `lingers_s`: how long after the window its result may come."""
+    job = result["job"]
+    ends, deadline = (job.get(key) for key in ("ends_at_host", "deadline_at_host"))
+    lingers_s = deadline - ends if isinstance(ends, (int, float)) and isinstance(deadline, (int, float)) else 0
+    return {"state": "started", "become": become, "lingers_s": lingers_s, **{key: job[key] for key in ("dir", "result", "pid")}}
 
 
-def of_result(result: dict[str, Any], interpreter: str) -> Failure | None:
-    """None if the module started its observer and said where its result will be."""
+def of_result(result: dict[str, Any], interpreter: str, job: Job = OBSERVE) -> Failure | None:
+    """None if the module started its job and said where its result will be."""
     if not result.get("failed") and _is_job(result.get("job")):
         return None
     output = "\n".join(str(result.get(key) or "") for key in ("module_stderr", "module_stdout"))
     message = str(result.get("msg") or "")
     if "module_stdout" not in result and not _OLD_PYTHON.search(message):
         return Failure(
-            "observe", _first_line(message) or "the module gave no reason", str(result.get("remedy") or "see the whole result with -vvv")
+            job.name, _first_line(message) or "the module gave no reason", str(result.get("remedy") or "see the whole result with -vvv")
         )
     if _OLD_PYTHON.search(output + message):
         return Failure(

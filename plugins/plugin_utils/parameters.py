@@ -20,6 +20,7 @@ from ansible.module_utils.common.arg_spec import ArgumentSpecValidator
 from ansible_collections.fleet.stall.plugins.plugin_utils.text import printable
 
 PREFIX = "stall_"
+ROLES = ("observe", "rank", "capture", "attribute", "report")
 _ROLES = Path(__file__).resolve().parents[2] / "roles"
 
 # variable: (smallest, largest, unit)
@@ -38,6 +39,12 @@ _RANGES: dict[str, tuple[float, float, str]] = {
     "stall_budget_target_pps": (1, 100000, "packets a second"),
     "stall_event_limit": (1, 10000, "events"),
     "stall_lead_s": (0, 3600, "seconds"),
+    "stall_capture_s": (1, 3600, "seconds"),
+    "stall_suspects_max": (1, 50, "hosts"),
+    "stall_stack_hz": (49, 4999, "samples a second"),
+    "stall_strace_s": (0, 60, "seconds"),
+    "stall_slow_call_ms": (1, 60000, "milliseconds"),
+    "stall_capture_bytes": (1_000_000, 10_000_000_000, "bytes"),
     "stall_top": (1, 100000, "lines"),
 }
 _NOT_EMPTY = (
@@ -70,7 +77,7 @@ _SERVICE_NAME = re.compile(r"[A-Za-z0-9]([A-Za-z0-9_.-]{0,62})")
 def specs() -> dict[str, dict[str, Any]]:
     """Every public variable of the collection with its option specification."""
     found: dict[str, dict[str, Any]] = {}
-    for role in ("observe", "rank", "report"):
+    for role in ROLES:
         content = yaml.safe_load((_ROLES / role / "meta" / "argument_specs.yml").read_text(encoding="utf-8"))
         found.update(content["argument_specs"]["main"]["options"])
     return found
@@ -128,15 +135,21 @@ def _out_of_range(name: str, value: Any) -> str:
 
 
 def _window_holds_intervals(values: dict[str, Any]) -> Iterator[str]:
-    window_ms = values["stall_window_s"] * 1000
     used = _INTERVALS + (_SERVICE_INTERVALS if values["stall_services"] else ())
     longest = max(used, key=lambda name: values[name])
-    if window_ms < _INTERVALS_PER_WINDOW * values[longest]:
-        least = _INTERVALS_PER_WINDOW * values[longest] / 1000
-        yield (
-            f"stall_window_s is {_shown(values['stall_window_s'])}: it must hold at least ten intervals, which with {longest} "
-            f"{_shown(values[longest])} is {least:g} seconds. Lengthen the window, or shorten the interval."
-        )
+    least = _INTERVALS_PER_WINDOW * values[longest] / 1000
+    for window in ("stall_window_s", *(["stall_capture_s"] if values["stall_capture"] else [])):
+        if values[window] < least:
+            yield (
+                f"{window} is {_shown(values[window])}: it must hold at least ten intervals, which with {longest} "
+                f"{_shown(values[longest])} is {least:g} seconds. Lengthen the window, or shorten the interval."
+            )
+
+
+def _captured_hosts_are_few(values: dict[str, Any]) -> Iterator[str]:
+    names, most = len(values["stall_capture_hosts"]), _RANGES["stall_suspects_max"][1]
+    if names > most:
+        yield f"stall_capture_hosts names {names} hosts: at most {most:g} are captured. Leave some out."
 
 
 def _grades_are_ordered(values: dict[str, Any]) -> Iterator[str]:
@@ -174,6 +187,7 @@ def _services_are_complete(values: dict[str, Any]) -> Iterator[str]:
 
 _CROSS_CHECKS: tuple[Callable[[dict[str, Any]], Iterator[str]], ...] = (
     _window_holds_intervals,
+    _captured_hosts_are_few,
     _grades_are_ordered,
     _domains_are_patterns,
     _services_are_complete,

@@ -12,7 +12,7 @@ from typing import Any
 from ansible.errors import AnsibleError
 from ansible.parsing.dataloader import DataLoader
 
-from ansible_collections.fleet.stall.plugins.plugin_utils import fleet, parameters
+from ansible_collections.fleet.stall.plugins.plugin_utils import causes, fleet, parameters
 from ansible_collections.fleet.stall.plugins.plugin_utils.rundir import RunDir
 from ansible_collections.fleet.stall.plugins.plugin_utils.text import printable
 
@@ -71,6 +71,14 @@ def find_run(task_vars: Mapping[str, Any], template: Callable[[Any], Any]) -> tu
     if not values["run"]:
         refuse(["stall_run is empty: name a run with -e stall_run=<id>, or -e stall_run=latest."])
     return values, RunDir.find(values["runs_dir"], values["run"])
+
+
+def catalogue(values: Mapping[str, Any]) -> causes.Catalogue:
+    """The known causes, with the user's own. Raises RequestError."""
+    try:
+        return causes.load(values["cause_dirs"])
+    except causes.CatalogueError as error:
+        raise RequestError(str(error)) from error
 
 
 def refuse(errors: Iterable[str]) -> None:

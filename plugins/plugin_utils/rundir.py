@@ -8,6 +8,8 @@
                                     job.json      where its observer left the result; gone once that is here
                                     observe.json  what it measured
                                     status.json   or why it measured nothing
+                    capture/                      the second window, laid out like a run, and for each captured host
+                      evidence/<slug>/            capture_plan.json, capture_job.json, capture.json, capture_status.json
 <runs dir>/latest -> <run id>
 """
 
@@ -19,15 +21,18 @@ import json
 import os
 import re
 import secrets
+import shutil
 import tempfile
 import time
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
+from ansible_collections.fleet.stall.plugins.plugin_utils.jobs import OBSERVE, Job
 from ansible_collections.fleet.stall.plugins.plugin_utils.text import and_more, printable
 
 LATEST = "latest"
+CAPTURE = "capture"
 _RUN_ID = re.compile(r"\d{8}T\d{6}Z-[0-9a-f]{4}")
 _PLAIN = frozenset(b"abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_-.")
 _SLUG_LIMIT = 160
@@ -91,8 +96,26 @@ class RunDir:
         self.path = Path(path)
 
     @property
+    def is_capture(self) -> bool:
+        return self.path.name == CAPTURE
+
+    @property
+    def of(self) -> RunDir:
+        """The run that a capture belongs to; of a run, itself."""
+        return RunDir(self.path.parent) if self.is_capture else self
+
+    @property
+    def capture(self) -> RunDir:
+        """The capture of this run, which may not be there."""
+        return RunDir(self.path / CAPTURE)
+
+    @property
     def id(self) -> str:
-        return self.path.name
+        return f"{self.of.path.name}.{CAPTURE}" if self.is_capture else self.path.name
+
+    @property
+    def is_planned(self) -> bool:
+        return (self.path / "manifest.json").is_file()
 
     @classmethod
     def create(cls, base: str | Path, now: float) -> RunDir:
@@ -119,6 +142,17 @@ class RunDir:
         if not _RUN_ID.fullmatch(name) or not (found.path / "manifest.json").is_file():
             raise RunDirError(f"stall_run is '{printable(run)}': there is no such run in {base}. {_known_runs(base)}")
         return found
+
+    def create_capture(self) -> RunDir:
+        """An empty capture of this run; one whose planning was broken off is removed. Raises RunDirError."""
+        capture = self.capture
+        try:
+            if capture.path.exists():
+                shutil.rmtree(capture.path)
+            (capture.path / "evidence").mkdir(parents=True)
+        except OSError as error:
+            raise _cannot_write(capture.path, error) from error
+        return capture
 
     def reserve(self, size: int) -> None:
         """Take the space that the evidence will need, so that a full disk shows before a probe is sent. Raises RunDirError."""
@@ -152,13 +186,15 @@ class RunDir:
             raise RunDirError(f"{self.path / 'manifest.json'} is not the manifest of a run. Take another run with -e stall_run=<id>.")
         return manifest
 
-    def write_plan(self, manifest: dict[str, Any], plans: dict[str, dict[str, Any]]) -> None:
-        """The manifest and each host's share of it; from now on this run is the latest. Raises RunDirError."""
+    def write_plan(self, manifest: Mapping[str, Any], plans: Mapping[Job, Mapping[str, Mapping[str, Any]]]) -> None:
+        """Each host's share by job, then the manifest, which makes it a run; one that is no capture is the latest. Raises RunDirError."""
         try:
-            for host, plan in plans.items():
-                self.host_dir(host).mkdir()
-                write_json(self.host_dir(host) / "plan.json", plan)
+            for job, shares in plans.items():
+                for host, plan in shares.items():
+                    self.write_host(host, job.plan, plan)
             write_json(self.path / "manifest.json", manifest)
+            if self.is_capture:
+                return
             link = self.path.parent / f".{self.id}"
             link.symlink_to(self.id)
             os.replace(link, self.path.parent / LATEST)
@@ -177,7 +213,7 @@ class RunDir:
         return self.path / "evidence" / slug(host)
 
     def read(self, host: str, name: str) -> Any:
-        """plan, job, observe or status of a host; None if there is none. Raises RunDirError."""
+        """A file of a host by its name without .json, such as plan or observe; None if there is none. Raises RunDirError."""
         return read_json(self.host_dir(host) / f"{name}.json")
 
     def write_host(self, host: str, name: str, content: Any) -> None:
@@ -188,26 +224,33 @@ class RunDir:
     def remove_host_file(self, host: str, name: str) -> None:
         (self.host_dir(host) / f"{name}.json").unlink(missing_ok=True)
 
-    def unheard(self, hosts: Iterable[str]) -> list[str]:
+    def unheard(self, hosts: Iterable[str], job: Job = OBSERVE) -> list[str]:
         """Hosts of which there is nothing but the plan: their task did not come to run."""
-        return [host for host in hosts if not any((self.host_dir(host) / f"{name}.json").exists() for name in ("job", "observe", "status"))]
+        return [host for host in hosts if self._has(host, job.plan) and not any(self._has(host, name) for name in _outcomes(job))]
 
-    def started(self, hosts: Iterable[str]) -> list[str]:
-        """Hosts whose observer was started and whose result is not here."""
-        return [host for host in hosts if (self.host_dir(host) / "job.json").exists()]
+    def started(self, hosts: Iterable[str], job: Job = OBSERVE) -> list[str]:
+        """Hosts whose observer or capture was started and whose result is not here."""
+        return [host for host in hosts if self._has(host, job.job)]
 
-    def evidence(self, hosts: Iterable[str]) -> tuple[dict[str, dict[str, Any]], list[str]]:
-        """What each host brought (its measurement, else the reason there is none), and a sentence for each file that is damaged."""
+    def _has(self, host: str, name: str) -> bool:
+        return (self.host_dir(host) / f"{name}.json").exists()
+
+    def evidence(self, hosts: Iterable[str], job: Job = OBSERVE) -> tuple[dict[str, dict[str, Any]], list[str]]:
+        """What each host brought (its result, else the reason there is none), and a sentence for each file that is damaged."""
         found, damaged = {}, []
         for host in hosts:
             try:
-                content = self.read(host, "observe") or self.read(host, "status")
+                content = self.read(host, job.result) or self.read(host, job.status)
             except RunDirError as error:
                 content = {"status": "not_measured", "stage": "analyse", "reason": str(error), "remedy": "gather it again"}
                 damaged.append(str(error))
             if isinstance(content, dict):
                 found[host] = content
         return found, damaged
+
+
+def _outcomes(job: Job) -> tuple[str, ...]:
+    return job.job, job.result, job.status
 
 
 def _known_runs(base: Path) -> str:

@@ -12,6 +12,8 @@ import shlex
 import zlib
 from typing import Any
 
+from ansible_collections.fleet.stall.plugins.plugin_utils.jobs import OBSERVE, Job
+
 BEGIN, END, MISSING, RUNNING = "FLEET-STALL-BEGIN", "FLEET-STALL-END", "FLEET-STALL-MISSING", "FLEET-STALL-RUNNING"
 WIRE_LIMIT = 4_000_000
 CONTENT_LIMIT = 64_000_000
@@ -35,12 +37,12 @@ def remove_command(directory: str) -> str:
     return f"rm -rf -- {shlex.quote(directory)}"
 
 
-def content(printed: str, run: str, host: str) -> dict[str, Any]:
-    """What the command printed, as the content of observe.json. Nothing in it is trusted but its shape. Raises TransferError."""
+def content(printed: str, run: str, host: str, job: Job = OBSERVE) -> dict[str, Any]:
+    """What the command printed, as the content of the job's result. Nothing in it is trusted but its shape. Raises TransferError."""
     if RUNNING in printed:
-        raise TransferError("its observer had not finished")
+        raise TransferError(f"its {job.noun} had not finished")
     if MISSING in printed:
-        raise TransferError("its observer ended without a result")
+        raise TransferError(f"its {job.noun} ended without a result")
     begin, end = printed.find(BEGIN), printed.rfind(END)
     if begin < 0 or end < begin:
         raise TransferError("the connection broke while the result was read")

@@ -6,6 +6,7 @@ import time
 import pytest
 
 from ansible_collections.fleet.stall.plugins.plugin_utils import interrupt
+from ansible_collections.fleet.stall.plugins.plugin_utils.jobs import OBSERVE
 from ansible_collections.fleet.stall.plugins.plugin_utils.rundir import RunDir
 
 END = time.mktime((2026, 11, 23, 12, 30, 15, 0, 0, -1))
@@ -14,7 +15,7 @@ END = time.mktime((2026, 11, 23, 12, 30, 15, 0, 0, -1))
 @pytest.fixture
 def run(tmp_path):
     made = RunDir.create(tmp_path / "runs", 0)
-    made.write_plan({"run": {"id": made.id}, "hosts": {"one": {}, "two": {}, "three": {}}}, {"one": {}, "two": {}, "three": {}})
+    made.write_plan({"run": {"id": made.id}, "hosts": {"one": {}, "two": {}, "three": {}}}, {OBSERVE: {"one": {}, "two": {}, "three": {}}})
     made.reserve(1)
     for host in ("one", "two"):
         made.write_host(host, "job", {"state": "started"})

@@ -9,6 +9,8 @@ from pathlib import Path
 import pytest
 import yaml
 
+from ansible_collections.fleet.stall.plugins.plugin_utils import parameters
+
 ROOT = Path(__file__).parents[2]
 GROUP_VARS = ROOT / "inventories/example/group_vars"
 PER_HOST = {"stall_address", "stall_address6", "stall_overlay_address", "stall_tcp_port"}
@@ -22,7 +24,7 @@ def inventory(name: str) -> dict:
 
 def documented_defaults() -> dict:
     options: dict = {}
-    for role in ("observe", "rank", "report"):
+    for role in parameters.ROLES:
         specification = yaml.safe_load((ROOT / "roles" / role / "meta/argument_specs.yml").read_text())
         options.update(specification["argument_specs"]["main"]["options"])
     return {name: option.get("default") for name, option in options.items()}

@@ -4,7 +4,13 @@ import pytest
 
 from ansible_collections.fleet.stall.plugins.plugin_utils import outcome
 
-JOB = {"dir": "/run/fleet.stall/x", "result": "/run/fleet.stall/x/observe.json.gz", "pid": 4711, "ends_at_host": 1.0}
+JOB = {
+    "dir": "/run/fleet.stall/x",
+    "result": "/run/fleet.stall/x/observe.json.gz",
+    "pid": 4711,
+    "ends_at_host": 1.0,
+    "deadline_at_host": 8.0,
+}
 
 
 def crashed(stderr="", stdout="", rc=1, msg="MODULE FAILURE\nSee stdout/stderr for the exact error"):
@@ -14,9 +20,10 @@ def crashed(stderr="", stdout="", rc=1, msg="MODULE FAILURE\nSee stdout/stderr f
 def test_a_started_observer_is_no_failure():
     result = {"changed": False, "started": True, "job": JOB}
     assert outcome.of_result(result, "/usr/bin/python3") is None
-    assert outcome.job(result, become=True) == {
+    assert outcome.started(result, become=True) == {
         "state": "started",
         "become": True,
+        "lingers_s": 7.0,
         "dir": JOB["dir"],
         "result": JOB["result"],
         "pid": JOB["pid"],

@@ -13,7 +13,7 @@ ROLES = Path(__file__).resolve().parents[2] / "roles"
 SERVICE = {"name": "web", "protocol": "http", "node_port": 30080}
 
 
-@pytest.mark.parametrize("role", ["observe", "rank", "report"])
+@pytest.mark.parametrize("role", parameters.ROLES)
 def test_the_defaults_of_a_role_are_those_it_describes(role):
     options = yaml.safe_load((ROLES / role / "meta" / "argument_specs.yml").read_text())["argument_specs"]["main"]["options"]
     defaults = yaml.safe_load((ROLES / role / "defaults" / "main.yml").read_text())

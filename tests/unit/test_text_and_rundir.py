@@ -8,6 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from ansible_collections.fleet.stall.plugins.plugin_utils import rundir, text
+from ansible_collections.fleet.stall.plugins.plugin_utils.jobs import OBSERVE
 from ansible_collections.fleet.stall.plugins.plugin_utils.rundir import RunDir, RunDirError
 
 NAMES = st.text(max_size=300)
@@ -56,7 +57,7 @@ def test_terminal_codes_and_bidi_overrides_are_shown_not_obeyed():
 def run_with(tmp_path, hosts=("one", "two")):
     run = RunDir.create(tmp_path / "runs", 1_800_000_000)
     manifest = {"run": {"id": run.id}, "hosts": {host: {} for host in hosts}}
-    run.write_plan(manifest, {host: {"host": host} for host in hosts})
+    run.write_plan(manifest, {OBSERVE: {host: {"host": host} for host in hosts}})
     return run
 
 
