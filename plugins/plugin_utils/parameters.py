@@ -9,6 +9,7 @@ Names, types, choices and defaults are those of the roles' argument_specs.yml; h
 from __future__ import annotations
 
 import functools
+import math
 import re
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -108,6 +109,8 @@ def _typed(name: str, value: Any, spec: dict[str, Any]) -> tuple[Any, str]:
     """The value as its type, else a sentence."""
     if value is None:
         return None, ""
+    if isinstance(value, float) and math.isinf(value):
+        return value, f"{name} is {_shown(value)}: it must be {_TYPES[spec['type']]} that ends."
     # The type first: the validator of options takes it for granted.
     result = ArgumentSpecValidator({name: {key: item for key, item in spec.items() if key != "options"}}).validate({name: value})
     if not result.error_messages and spec.get("options"):

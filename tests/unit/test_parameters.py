@@ -49,6 +49,7 @@ def test_values_take_their_type_as_ansible_gives_it(raw, name, value):
         ({"stall_interval_ms": "-5"}, ["stall_interval_ms is -5", "from 1 to 10000 milliseconds"]),
         ({"stall_interval_ms": 0.5}, ["stall_interval_ms is 0.5"]),
         ({"stall_interval_ms": "nan"}, ["stall_interval_ms is nan"]),
+        ({"stall_top": float("inf")}, ["stall_top is inf"]),
         ({"stall_interval_ms": "soon"}, ["stall_interval_ms is 'soon'", "a number"]),
         ({"stall_window_s": 0.05}, ["stall_window_s is 0.05", "from 0.1"]),
         ({"stall_window_s": 0.15, "stall_interval_ms": 20}, ["stall_window_s is 0.15", "ten intervals", "0.2 seconds"]),
@@ -68,6 +69,13 @@ def test_values_take_their_type_as_ansible_gives_it(raw, name, value):
         ({"stall_services": [{**SERVICE, "name": "a\x1b[31m"}]}, ["a\\x1b[31m"]),
         ({"stall_services": [{"nam": "a"}]}, ["stall_services", "nam"]),
         ({"stall_run": ["x"], "stall_top": 0}, ["stall_top is 0"]),
+        ({"stall_capture_s": 0.5}, ["stall_capture_s is 0.5", "from 1 to 3600 seconds"]),
+        ({"stall_capture_s": 5, "stall_interval_ms": 1000}, ["stall_capture_s is 5", "ten intervals", "10 seconds"]),
+        ({"stall_suspects_max": 0}, ["stall_suspects_max is 0", "hosts"]),
+        ({"stall_stack_hz": 20000}, ["stall_stack_hz is 20000", "samples a second"]),
+        ({"stall_strace_s": -1}, ["stall_strace_s is -1", "seconds"]),
+        ({"stall_capture_bytes": "much"}, ["stall_capture_bytes is 'much'"]),
+        ({"stall_capture_hosts": [f"h{n}" for n in range(51)]}, ["stall_capture_hosts names 51 hosts", "at most 50"]),
     ],
 )
 def test_a_mistake_is_named_with_its_value_and_the_remedy(raw, words):
