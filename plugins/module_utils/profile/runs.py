@@ -42,11 +42,11 @@ def collapse(samples: Iterable[Sample], period_ns: int) -> List[Run]:
 
 
 def stream(samples: Iterable[Sample], period_ns: int, holes: Optional[List[Hole]] = None) -> Iterator[Run]:
-    """Each run when it is over, in bounded memory; `holes` is appended to. The samples of each CPU must come in time order.
+    """Each run when it is over, in bounded memory; `holes` is filled at the end. The samples of each CPU must come in time order.
 
     A run begins half a period before its first sample and ends half a period after its last. What does not end it: one or two samples
-    of another task, which get a run of their own, or of another entry of the same task, which count to it. What ends it at once: a hole
-    (see `holes`), and what shows that the CPU was free for packets: the idle task, or a thread that handles them.
+    of another task, which get a run of their own, or of another entry of the same task, which count to it. What ends it at once: five
+    periods without a sample, and what shows that the CPU was free for packets: the idle task, or a thread that handles them.
     """
     cpus: Dict[int, _Cpu] = {}
     entry = Entries().entry
@@ -56,27 +56,26 @@ def stream(samples: Iterable[Sample], period_ns: int, holes: Optional[List[Hole]
         if cpu is None:
             cpu = cpus[sample.cpu] = _Cpu(period_ns)
         elif not 0 <= sample.time_ns - cpu.last_ns <= too_long:
-            if holes is not None and sample.time_ns > cpu.last_ns:
-                holes.append((sample.cpu, cpu.last_ns + period_ns // 2, sample.time_ns - period_ns // 2))
+            if sample.time_ns > cpu.last_ns:
+                cpu.holes.append((sample.cpu, cpu.last_ns + period_ns // 2, sample.time_ns - period_ns // 2))
             yield from cpu.close()
         cpu.last_ns = sample.time_ns
         yield from cpu.add(sample, entry(sample.frames, sample.comm))
     for cpu in cpus.values():
         yield from cpu.close()
+        if holes is not None and cpu.shows_idle:
+            holes.extend(cpu.holes)
 
 
 def holes(samples: Iterable[Sample], period_ns: int) -> List[Hole]:
     """(cpu, start_ns, end_ns) without a sample for more than five periods, by start: interrupts off, or a CPU that did not run.
 
-    Only of samples that come by the clock (cpu-clock): a counter of cycles stands still while a CPU idles.
+    Only for CPUs with a sample of the idle task: where idling is not sampled (a counter of cycles stands still, some virtual CPUs
+    get no timer then), a hole tells nothing. So record with the event cpu-clock.
     """
-    last: Dict[int, int] = {}
-    found = []
-    for sample in sorted(samples, key=lambda sample: sample.time_ns):
-        before = last.get(sample.cpu)
-        if before is not None and sample.time_ns - before > HOLE_PERIODS * period_ns:
-            found.append((sample.cpu, before + period_ns // 2, sample.time_ns - period_ns // 2))
-        last[sample.cpu] = sample.time_ns
+    found: List[Hole] = []
+    for _run in stream(sorted(samples, key=lambda sample: sample.time_ns), period_ns, found):
+        pass
     return sorted(found, key=lambda hole: (hole[1], hole[0]))
 
 
@@ -143,12 +142,16 @@ class _Open:
 class _Cpu:
     def __init__(self, period_ns: int) -> None:
         self.last_ns = 0
+        self.holes: List[Hole] = []
+        self.shows_idle = False
         self._period_ns = period_ns
         self._run: Optional[_Open] = None
         self._others: List[Tuple[Sample, str]] = []  # since the last sample of the run: an interruption, or its end
 
     def add(self, sample: Sample, label: str) -> Iterator[Run]:
         run = self._run
+        if label == Entries.IDLE:
+            self.shows_idle = True
         if run is None:
             self._run = _Open(sample, label)
             return
