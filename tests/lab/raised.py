@@ -44,10 +44,10 @@ class Raised:
             "cpus": list(cpus),
             "priority": priority,
             "ready_fd": writing,
-            "seed": f"{module}:{at}",
+            "seed": f"{module}:{at}:{arguments['comm']}",
         }
         argv = [sys.executable, "-m", f"tests.lab.faults.{module}", json.dumps({**common, **arguments})]
-        log = self.directory / "log" / f"{module}-{at}.log"
+        log = self.directory / "log" / f"{arguments['comm']}-{at}.log"
         namespaces.spawn(self.lab.netns(netns or at), argv, cpus, log)
         os.close(writing)
         self._starting.append((str(log), reading))

@@ -10,7 +10,7 @@ import yaml
 from .topology import Topology
 
 DIRECTORY = Path(__file__).parent / "scenarios"
-FAULTS = ("bastion", "down", "hold", "loss", "rt_hog", "rx_stall", "silent_sshd", "throttle")
+FAULTS = ("bastion", "busy", "down", "hold", "loss", "rt_hog", "rx_stall", "silent_sshd", "throttle")
 
 
 @dataclass(frozen=True)
@@ -42,8 +42,9 @@ def load(name: str) -> Scenario:
 def expected(scenario: Scenario, lab: Topology) -> dict:
     """What the findings must be, with a row for every host.
 
-    {scenario, hosts: {name: {status: [any of these], side, layer, rank}}, coincident: [{component: "path:rack_a2"}]}; a key
-    that is absent is not checked.
+    {scenario, hosts: {name: {status: [any of these], side, layer, rank, culprits}}, coincident: [{component: "path:rack_a2"}]}; a key that
+    is absent is not checked. culprits: [{comm, class, syscall, path (a pattern), on_stall_cpu}], whom a capture must name, and nobody else;
+    absent, nobody.
     """
     rows = {host.name: {"status": scenario.expect.get("others", ["clear"])} for host in lab.hosts}
     for name, row in scenario.expect.get("hosts", {}).items():

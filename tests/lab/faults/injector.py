@@ -1,7 +1,7 @@
 """What every fault that acts in time has in common: where it runs, how long it lives, and the truth it writes.
 
-Truth: one JSON object a line, `{start_ns, end_ns, kind, pid}`, the interval in which the packets (or the service) were
-really held, in nanoseconds of CLOCK_REALTIME.
+Truth: one JSON object a line, `{start_ns, end_ns, kind, pid, comm, cpu}`, the interval in which the packets (or the service) were
+really held, in nanoseconds of CLOCK_REALTIME, and who held them where.
 """
 
 from __future__ import annotations
@@ -25,12 +25,12 @@ READY = b"ready"
 class Truth:
     """Appends the stalls that were made to a file."""
 
-    def __init__(self, path: str, kind: str) -> None:
+    def __init__(self, path: str, kind: str, comm: str) -> None:
         self._out = open(path, "a", buffering=1)  # noqa: SIM115 (lives as long as the process)
-        self._kind = kind
+        self._who = {"kind": kind, "pid": os.getpid(), "comm": comm, "cpu": min(os.sched_getaffinity(0))}
 
     def write(self, start_ns: int, end_ns: int) -> None:
-        print(json.dumps({"start_ns": start_ns, "end_ns": end_ns, "kind": self._kind, "pid": os.getpid()}), file=self._out)
+        print(json.dumps({"start_ns": start_ns, "end_ns": end_ns, **self._who}), file=self._out)
 
 
 def main(run: Callable[[dict, Truth], None]) -> None:
@@ -45,7 +45,7 @@ def main(run: Callable[[dict, Truth], None]) -> None:
         _real_time(arguments["priority"])
     signal.alarm(LIFETIME_S)
     random.seed(arguments["seed"])
-    run(arguments, Truth(arguments["truth"], arguments["kind"]))
+    run(arguments, Truth(arguments["truth"], arguments["kind"], arguments["comm"]))
 
 
 def _real_time(priority: int) -> None:
