@@ -5,12 +5,36 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
+
+from ansible_collections.fleet.stall.plugins.plugin_utils import (
+    application,
+    case,
+    culprits,
+    findings,
+    observer_effect,
+    rows,
+    sentences,
+    slow_calls,
+)
+from ansible_collections.fleet.stall.plugins.plugin_utils import causes as catalogue_of_causes
+from ansible_collections.fleet.stall.plugins.plugin_utils.culprits import Culprit
+from ansible_collections.fleet.stall.plugins.plugin_utils.findings import Judged
+from ansible_collections.fleet.stall.plugins.plugin_utils.stalls_join import MS, Stall
+from ansible_collections.fleet.stall.plugins.plugin_utils.text import printable
+from ansible_collections.fleet.stall.plugins.plugin_utils.timeline import EXPLAINED, Explained, explain, with_steal
+
+# On these sides something on the host itself can be to blame; a sender's receive path is not what stalls
+SIDES = ("receiver", "application", "unknown")
+TIMELINES = 6
+HANDLERS, CONNECTIONS, SLOW_CALLS = 8, 8, 6
+STACKS = 5
+BLOCKER_FRAMES = 64
 
 
 def build(
-    findings: Mapping[str, Any],
+    findings_: Mapping[str, Any],
     manifest: Mapping[str, Any],
     evidence: Mapping[str, Mapping],
     captures: Mapping[str, Mapping],
@@ -19,11 +43,291 @@ def build(
 ) -> dict[str, Any]:
     """The findings with what a capture adds to them; pure: the argument is left as it is.
 
-    :param findings: of the first window, without a capture's part (findings.build)
+    :param findings_: of the first window, without a capture's part (findings.build)
     :param manifest: of the capture window, with ``run.captured {host: "suspect"|"control"}``
     :param evidence: host -> observe.json or status.json of the capture window
     :param captures: host -> capture.json or capture_status.json
     :param catalogue: of causes.load
     :param before: manifest and evidence of the first window, for what the capture did to the round trips
     """
-    raise NotImplementedError
+    roles = manifest["run"].get("captured") or {}
+    judged = findings.judge(manifest, evidence, {"grades": findings_["run"]["parameters"]["grades"]})
+    window = _Window(manifest, evidence, judged, catalogue, before)
+    hosts = []
+    for row in findings_["hosts"]:
+        role = roles.get(row["host"])
+        hosts.append(dict(row, capture=None) if role is None else _guarded(row, role, captures.get(row["host"]), window))
+    return {**findings_, "hosts": hosts}
+
+
+def _guarded(row: Mapping[str, Any], role: str, capture: Mapping[str, Any] | None, window: _Window) -> dict[str, Any]:
+    """What a host sent may make no sense: that costs its own capture, nothing else."""
+    try:
+        return _host(row, role, capture, window)
+    except (AttributeError, IndexError, KeyError, OverflowError, TypeError, ValueError, ZeroDivisionError) as error:
+        return _host(row, role, {"reason": f"its result makes no sense ({type(error).__name__}: {printable(error, 200)})"}, window)
+
+
+class _Window:
+    """The capture window: what all of its hosts share."""
+
+    def __init__(self, manifest: Mapping, evidence: Mapping[str, Mapping], judged: Judged, catalogue: Any, before: Any) -> None:
+        self.manifest, self.evidence, self.judged, self.catalogue, self.before = manifest, evidence, judged, catalogue, before
+
+    def stalls(self, host: str) -> list[Stall]:
+        return rows.stalls_of(host, self.judged.shares.of[host], self.judged.fleet) if host in self.manifest["hosts"] else []
+
+    def is_tied(self, host: str) -> bool:
+        """Whether a probe ties the host's clock to another's."""
+        flows = {str(flow["id"]): flow for flow in self.manifest["flows"]}
+        for other, result in self.judged.measured.items():
+            ends = [flow for flow_id in result.get("clock_samples") or {} if (flow := flows.get(str(flow_id)))]
+            if (
+                any(host in (flow["source"], flow["target"]) and flow["source"] != flow["target"] for flow in ends)
+                and host in self.judged.measured
+            ):
+                return True
+            if other == host and ends:
+                return True
+        return False
+
+    def ports(self, stalls: Sequence[Stall]) -> set[int]:
+        """What the stalled flows and their services listen on."""
+        asked = {event.flow for stall in stalls for event in stall.events}
+        flows = [flow for flow in self.manifest["flows"] if flow["id"] in asked]
+        names = {flow.get("service") for flow in flows if flow.get("service")}
+        services = [service for service in self.manifest["run"]["parameters"].get("services") or [] if service["name"] in names]
+        ports = [flow.get("port") for flow in flows] + [
+            service.get(key) for service in services for key in ("port", "node_port", "target_port")
+        ]
+        return {port for port in ports if isinstance(port, int)}
+
+
+def _host(row: Mapping[str, Any], role: str, capture: Mapping[str, Any] | None, window: _Window) -> dict[str, Any]:
+    host, stalls = row["host"], window.stalls(row["host"])
+    if (capture or {}).get("status") != "measured":
+        events = [rows.event_row(stall, window.judged.fleet, "capture") for stall in stalls]
+        return dict(row, events=[*row["events"], *events], capture=_failed(role, capture))
+    assert capture is not None
+    offset, tied = window.judged.offsets.get(host, 0), window.is_tied(host)
+    observe = window.evidence.get(host) or {}
+    explained = with_steal(explain(stalls, capture, offset), case.stolen_ns(observe))
+    asked = role == "suspect" and row["status"] in ("stalling", "suspect") and row["blame"]["side"] in SIDES
+    found = _culprits(row, explained, capture, observe, window) if asked else []
+    klass = _class(row, explained, found) if asked else None
+    causes = (
+        case.causes(found, explained, klass, capture, observe, lambda one: catalogue_of_causes.match(window.catalogue, one))
+        if asked
+        else []
+    )
+    explaining = [culprit for culprit in found if culprit.explains]
+    events = [_event(one, window) for one in explained]
+    return {
+        **row,
+        "causes": causes,
+        "trigger": _trigger(found[0]) if found and not found[0].usual else None,
+        "remedies": case.remedies(causes),
+        "events": [*row["events"], *events],
+        "capture": {
+            "role": role,
+            "status": "measured",
+            "class": klass,
+            "confidence": explaining[0].confidence if explaining else "low" if found else None,
+            "explained": {"events": _explained(explaining, explained), "of": sum(one.note != "outside" for one in explained)},
+            "sentence": _sentence(row, role, asked, found, explained, causes, klass),
+            "culprits": [_culprit(culprit) for culprit in found],
+            "handlers": _rows(capture, "handlers", ("cpu", "pid", "tid", "comm", "packets"), HANDLERS),
+            "timeline": _timeline(explained, offset),
+            "missing": sentences.missing(capture, explained, tied, bool(observe.get("counters"))),
+            "cost": _cost(capture),
+            "observer_effect": observer_effect.effect(host, capture, window.before, (window.manifest, window.evidence)),
+            "connections": _rows(
+                capture,
+                "connections",
+                ("local", "peer", "pid", "comm", "rtt_ms", "min_rtt_ms", "retransmits", "unread_bytes", "unacked"),
+                CONNECTIONS,
+            ),
+            "memory_cgroups": _cgroups(capture),
+            "slow_calls": slow_calls.longest(capture, SLOW_CALLS),
+        },
+    }
+
+
+def _failed(role: str, capture: Mapping[str, Any] | None) -> dict[str, Any]:
+    """Of a host that gave no capture; not captured is not the same as nothing found."""
+    reason = str((capture or {}).get("reason") or "no result came from it")
+    remedy = (capture or {}).get("remedy")
+    return {
+        "role": role,
+        "status": "not_captured",
+        "class": None,
+        "confidence": None,
+        "explained": {"events": 0, "of": 0},
+        "sentence": f"It was not captured: {reason}{f'; {remedy}' if remedy else ''}.",
+        "culprits": [],
+        "handlers": [],
+        "timeline": [],
+        "missing": [f"the capture: {reason}"],
+        "cost": None,
+        "observer_effect": None,
+        "connections": [],
+        "memory_cgroups": None,
+        "slow_calls": [],
+    }
+
+
+def _culprits(row: Mapping[str, Any], explained: Sequence[Explained], capture: Mapping, observe: Mapping, window: _Window) -> list[Culprit]:
+    if row["blame"]["side"] == "application":
+        return application.judge(explained, capture, observe, window.ports([one.stall for one in explained]))
+    return culprits.judge(explained, capture)
+
+
+def _class(row: Mapping[str, Any], explained: Sequence[Explained], found: Sequence[Culprit]) -> str | None:
+    if found:
+        return found[0].klass
+    looked = [one for one in explained if one.note != "outside"]
+    if looked and 2 * sum(one.klass == "X" for one in looked) >= len(looked):
+        return "X"
+    on_time = sum(one.note == "on_time" for one in looked)
+    if row["blame"]["side"] == "application" and looked and on_time >= EXPLAINED * len(looked):
+        return "R"
+    if looked and 2 * sum(one.klass == "SI" for one in looked) >= len(looked):
+        return "SI"
+    return None
+
+
+def _explained(explaining: Sequence[Culprit], explained: Sequence[Explained]) -> int:
+    """Stalls that a culprit explains, or the hypervisor."""
+    stolen = sum(one.klass == "X" for one in explained)
+    return stolen + sum(culprit.events for culprit in explaining)
+
+
+def _sentence(
+    row: Mapping[str, Any],
+    role: str,
+    asked: bool,
+    found: Sequence[Culprit],
+    explained: Sequence[Explained],
+    causes: Sequence[Mapping[str, Any]],
+    klass: str | None,
+) -> str:
+    if role == "control":
+        return (
+            f"Control: {len(explained)} stalls while it was captured."
+            if explained
+            else "Control: no stall while it was captured, as expected."
+        )
+    if not asked:
+        side = row["blame"]["side"]
+        because = "it stalls as a sender, and a capture looks at receiving" if side == "sender" else "nothing on it is blamed for a stall"
+        return f"No culprit is looked for on it: {because}."
+    return sentences.verdict(found, explained, causes, klass)
+
+
+def _event(one: Explained, window: _Window) -> dict[str, Any]:
+    event = rows.event_row(one.stall, window.judged.fleet, "capture")
+    blocker = one.blocker
+    return {
+        **event,
+        "cpu": one.cpu,
+        "handled_by": one.handler.comm if one.handler else None,
+        "class": one.klass,
+        "blocker": {
+            "comm": blocker.task.comm,
+            "pid": blocker.task.pid,
+            "share": round(blocker.share, 3),
+            "stack": blocker.stacks[0][0].split(";")[:BLOCKER_FRAMES] if blocker.stacks else [],
+        }
+        if blocker
+        else None,
+    }
+
+
+def _culprit(culprit: Culprit) -> dict[str, Any]:
+    return {
+        "comm": culprit.comm,
+        "pid": culprit.pid,
+        "tid": culprit.tid,
+        "unit": culprit.unit,
+        "container": culprit.container,
+        "cgroup": culprit.cgroup,
+        "policy": culprit.policy,
+        "softirq": culprit.vector,
+        "syscall": culprit.syscall,
+        "path": culprit.path,
+        "buffer": culprit.buffer,
+        "cpu": culprit.cpus[0] if culprit.cpus else None,
+        "cpus": culprit.cpus,
+        "class": culprit.klass,
+        "events": culprit.events,
+        "share": culprit.share,
+        "held_ms": round(culprit.held_ms, 3),
+        "longest_ms": round(culprit.longest_ms, 3),
+        "usual": culprit.usual,
+        "confidence": culprit.confidence,
+        "because": culprit.because,
+        "stack": culprit.stacks[0][0].split(";")[:BLOCKER_FRAMES] if culprit.stacks else [],
+        "stacks": [[stack, round(ms, 3)] for stack, ms in culprit.stacks[:STACKS]],
+        "calls": culprit.calls,
+    }
+
+
+def _trigger(culprit: Culprit) -> dict[str, Any]:
+    return {
+        "comm": culprit.comm,
+        "pid": culprit.pid,
+        "unit": culprit.unit,
+        "container": culprit.container,
+        "syscall": culprit.syscall,
+        "path": culprit.path,
+        "cpu": culprit.cpus[0] if culprit.cpus else None,
+    }
+
+
+def _timeline(explained: Sequence[Explained], offset: int) -> list[dict[str, Any]]:
+    """A few stalls to look at, the longest, in time order; milliseconds from the first delayed probe."""
+    shown = sorted(explained, key=lambda one: (one.blocker is None, one.start_ns - one.drain_ns))[:TIMELINES]
+    return [_shown(one, offset) for one in sorted(shown, key=lambda one: one.start_ns)]
+
+
+def _shown(one: Explained, offset: int) -> dict[str, Any]:
+    gap_start = one.gap.get("start_ns") if one.gap else None
+    return {
+        "start": rows.utc(one.start_ns - offset),
+        "duration_ms": round(one.stall.length_ns / MS, 3),
+        "drain_ms": round((one.drain_ns - one.start_ns) / MS, 3),
+        "silent_ms": round((gap_start - one.start_ns) / MS, 3) if isinstance(gap_start, int) else None,
+        "cpu": one.cpu,
+        "handled_by": one.handler.comm if one.handler else None,
+        "backlog": one.backlog,
+        "before": one.before.comm if one.before else None,
+        "note": one.note,
+        "runs": [
+            {
+                "comm": run.task.comm if not run.vector else f"softirq {run.vector}",
+                "pid": run.task.pid,
+                "share": round(run.share, 3),
+                "intervals_ms": [
+                    [round((start - one.start_ns) / MS, 3), round((end - one.start_ns) / MS, 3)] for start, end in run.intervals[:20]
+                ],
+            }
+            for run in one.runs[:3]
+        ],
+    }
+
+
+def _rows(capture: Mapping[str, Any], part: str, keys: Sequence[str], limit: int) -> list[dict[str, Any]]:
+    found = capture.get(part)
+    return [{key: row.get(key) for key in keys} for row in (found or [])[:limit] if isinstance(row, Mapping)]
+
+
+def _cost(capture: Mapping[str, Any]) -> dict[str, Any] | None:
+    cost = capture.get("cost")
+    return (
+        {key: cost.get(key) for key in ("cpu_s", "setup_cpu_s", "rss_kb", "wall_s", "bytes_written")} if isinstance(cost, Mapping) else None
+    )
+
+
+def _cgroups(capture: Mapping[str, Any]) -> dict[str, Any] | None:
+    found = capture.get("memory_cgroups")
+    return {key: found.get(key) for key in ("live", "dying", "read_ms", "read_path", "reason")} if isinstance(found, Mapping) else None

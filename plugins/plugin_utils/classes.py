@@ -3,8 +3,8 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """What kind of stall it is, from what the CPU was seen doing meanwhile.
 
-T: a task in a long kernel path; SI: another softirq, or code that runs with softirqs off; I: interrupts off; Q: the thread that handles packets
-was runnable and not scheduled; X: the CPU did not run this kernel; R: packets were handled on time and only the application was late.
+T: a task in a long kernel path; SI: another softirq, or code that runs with softirqs off; I: interrupts off; Q: the thread that handles
+packets was runnable and not scheduled; X: the CPU did not run this kernel; R: packets were handled on time, only the application was late.
 """
 
 from __future__ import annotations
@@ -33,8 +33,12 @@ _VECTORS = re.compile(
 _RECEIVING = frozenset(("net_rx_action", "napi_threaded_poll", "napi_threaded_poll_loop", "__napi_poll", "napi_poll"))
 _SUFFIX = re.compile(r"(?:\.(?:isra|part|constprop|cold|lto_priv|llvm)(?:\.\d+)?)+\Z")
 # Where a kernel that had interrupts off first takes the profiler's interrupt again
-_UNLOCK = re.compile(r"irqrestore|irq_restore|unlock_irq|irq_enable|local_irq_|hardirqs_on|finish_task_switch|irqentry_exit|asm_sysvec_|asm_common_interrupt")
-_SYSCALL = re.compile(r"\A(?:__(?:x64|arm64|s390x?|ia32|riscv|powerpc)_(?:compat_)?sys_|__se_(?:compat_)?sys_|__do_(?:compat_)?sys_|ksys_|sys_|SyS_)(\w+)\Z")
+_UNLOCK = re.compile(
+    r"irqrestore|irq_restore|unlock_irq|irq_enable|local_irq_|hardirqs_on|finish_task_switch|irqentry_exit|asm_sysvec_|asm_common_interrupt"
+)
+_SYSCALL = re.compile(
+    r"\A(?:__(?:x64|arm64|s390x?|ia32|riscv|powerpc)_(?:compat_)?sys_|__se_(?:compat_)?sys_|__do_(?:compat_)?sys_|ksys_|sys_|SyS_)(\w+)\Z"
+)
 _NO_CALL = frozenset(("enter", "exit", "call"))
 
 

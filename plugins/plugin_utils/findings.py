@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import dataclass
 
 from ansible_collections.fleet.stall.plugins.plugin_utils import (
     attribution,
@@ -28,6 +29,18 @@ NOTABLE_LATENESS_US = 5000
 SHORT_OBSERVATION = 0.9
 
 
+@dataclass(frozen=True, slots=True)
+class Judged:
+    """What a window's evidence says before it is put into rows; ``offsets``: host -> nanoseconds its clock is ahead of the common base."""
+
+    fleet: rows.Fleet
+    shares: attribution.Shares
+    measured: Mapping[str, Mapping]
+    offsets: Mapping[str, int]
+    window_s: float
+    warnings: list[str]
+
+
 def build(manifest: Mapping, evidence: Mapping[str, Mapping], parameters: Mapping) -> dict:
     """The findings of a run, as described by docs/findings.schema.json.
 
@@ -36,6 +49,25 @@ def build(manifest: Mapping, evidence: Mapping[str, Mapping], parameters: Mappin
     :param parameters: of the rank role, without ``stall_``: ``grades {critical, major}``
     :return: equal input gives equal findings, whatever the order of hosts and flows
     """
+    judged = judge(manifest, evidence, parameters)
+    hosts = ranking.ranked(rows.row(host, judged.shares.of[host], judged.fleet) for host in sorted(manifest["hosts"]))
+    return {
+        "schema_version": SCHEMA_VERSION,
+        "run": _run(manifest, judged.measured, hosts, parameters),
+        "hosts": hosts,
+        "coincident": _coincident(judged.shares.coincident, judged.fleet, judged.window_s),
+        "warnings": [
+            *manifest.get("warnings", []),
+            *manifest["budget"]["reductions"],
+            *judged.warnings,
+            *_probers(manifest, judged.measured),
+            *_unplaced(judged.shares.unplaced),
+        ],
+    }
+
+
+def judge(manifest: Mapping, evidence: Mapping[str, Mapping], parameters: Mapping) -> Judged:
+    """Blame the stalls of a window; parameters as for ``build``."""
     measured = {host: evidence[host] for host in sorted(manifest["hosts"]) if (evidence.get(host) or {}).get("status") == "measured"}
     offsets, warnings = clocks.offsets(manifest, measured)
     cards = {host: queues.card_of(result, _addresses(manifest, host, result)) for host, result in measured.items()}
@@ -44,7 +76,6 @@ def build(manifest: Mapping, evidence: Mapping[str, Mapping], parameters: Mappin
     events = stalls_join.read_events(by_id, measured, offsets)
     window_s = max((_observed_s(result) for result in measured.values()), default=0.0)
     found = blame.judge(answered, events, window_s)
-    shares = attribution.shares(found, answered, manifest["run"]["parameters"]["services"])
     fleet = rows.Fleet(
         manifest=manifest,
         evidence=evidence,
@@ -56,20 +87,8 @@ def build(manifest: Mapping, evidence: Mapping[str, Mapping], parameters: Mappin
         histograms=tally.histograms(manifest, measured),
         grades=parameters["grades"],
     )
-    hosts = ranking.ranked(rows.row(host, shares.of[host], fleet) for host in sorted(manifest["hosts"]))
-    return {
-        "schema_version": SCHEMA_VERSION,
-        "run": _run(manifest, measured, hosts, parameters),
-        "hosts": hosts,
-        "coincident": _coincident(shares.coincident, fleet, window_s),
-        "warnings": [
-            *manifest.get("warnings", []),
-            *manifest["budget"]["reductions"],
-            *warnings,
-            *_probers(manifest, measured),
-            *_unplaced(shares.unplaced),
-        ],
-    }
+    shares = attribution.shares(found, answered, manifest["run"]["parameters"]["services"])
+    return Judged(fleet, shares, measured, offsets, window_s, warnings)
 
 
 def _addresses(manifest: Mapping, host: str, result: Mapping) -> list[str]:

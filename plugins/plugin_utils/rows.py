@@ -73,8 +73,9 @@ def row(host: str, share: Share, fleet: Fleet) -> dict:
         "blame": {**_blame(share, status, fleet), "directions": _directions(host, share, status, fleet)},
         "causes": [],
         "trigger": None,
-        "events": [_event(stall, fleet) for stall in _longest(stalls)],
+        "events": [event_row(stall, fleet) for stall in _longest(stalls)],
         "remedies": [],
+        "capture": None,
         "evidence_files": _files(host, fleet),
     }
 
@@ -272,20 +273,28 @@ def _longest(stalls: list[Stall]) -> list[Stall]:
     return sorted(kept, key=lambda stall: (stall.start_ns, stall.end_ns))
 
 
-def _event(stall: Stall, fleet: Fleet) -> dict:
-    best: Event = max(stall.events, key=lambda event: (event.length_ns, -event.flow))
+def stalls_of(host: str, share: Share, fleet: Fleet) -> list[Stall]:
+    """The stalls that speak against the host, in order: those that its severity is of."""
+    return _counted(share, _status(host, share, fleet.tallies[host], fleet)[0])
+
+
+def event_row(stall: Stall, fleet: Fleet, window: str = "observe") -> dict:
+    """A stall as findings.json has it, without what a capture tells of it."""
+    best: Event = max(stall.events, key=lambda view: (view.length_ns, -view.flow))
     flow = fleet.network.flows[best.flow]
     return {
         "start": utc(stall.start_ns),
         "start_ns": stall.start_ns,
         "duration_ms": round(stall.length_ns / MS, 3),
         "flow": {"id": flow.id, "source": flow.source, "target": flow.target, "layer": flow.layer, "protocol": flow.protocol},
-        "flows": len({event.flow for event in stall.events}),
+        "flows": len({view.flow for view in stall.events}),
         "packets": best.packets,
         "lost": best.lost,
-        "censored": all(event.censored for event in stall.events),
+        "censored": all(view.censored for view in stall.events),
+        "window": window,
         "cpu": None,
         "handled_by": None,
+        "class": None,
         "blocker": None,
     }
 

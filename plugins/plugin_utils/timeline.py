@@ -9,34 +9,26 @@ task that handled the backlog and the moment it began to. What ran on that CPU f
 
 from __future__ import annotations
 
-from bisect import bisect_left
-from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from ansible_collections.fleet.stall.plugins.plugin_utils import classes
-from ansible_collections.fleet.stall.plugins.plugin_utils.stalls_join import MS, SLACK_NS, Stall
+from ansible_collections.fleet.stall.plugins.plugin_utils.gaps import Gap, read_gaps
+from ansible_collections.fleet.stall.plugins.plugin_utils.stalls_join import SLACK_NS, Stall
+from ansible_collections.fleet.stall.plugins.plugin_utils.xray import Look, Part, Task, Xray
 
 # From this share of a stall on, a task explains it; from the lower one on, it is named beside others
 EXPLAINED, NAMED = 0.7, 0.3
 # A gap is the host's view of a stall if it covers so much of it
 COVERS = 0.5
-# No sample for so long is a hole, at any sampling rate that is used
-HOLE_NS = 10 * MS
-
-
-@dataclass(frozen=True, slots=True)
-class Task:
-    comm: str
-    pid: int
-    tid: int
 
 
 @dataclass(frozen=True, slots=True)
 class Run:
-    """What one process ran on the CPU within a stall. Times are the captured host's; ``share`` is of the stall, 0 to 1.
+    """What one process, or one softirq vector, ran on the CPU within a stall.
 
-    ``stacks``: (folded stack, nanoseconds), longest first; ``how``: ``runs``, or ``hole`` where it was seen only as the CPU was sampled again.
+    Times are the captured host's; ``share`` is of the stall, 0 to 1. ``stacks``: (folded stack, nanoseconds), longest first; ``how``:
+    ``runs``, or ``hole``: seen only as the CPU was sampled again.
     """
 
     task: Task
@@ -47,17 +39,25 @@ class Run:
     kernel: float
     policy: str | None
     klass: str | None
+    vector: str | None = None
     how: str = "runs"
+
+    @property
+    def key(self) -> tuple[str, object]:
+        """What is the same culprit: the process, or the softirq whatever task it interrupted."""
+        return ("softirq", self.vector) if self.vector else ("pid", self.task.pid)
 
 
 @dataclass(frozen=True, slots=True)
 class Explained:
     """One stall and what the capture says of it.
 
-    ``blocker``: what kept the CPU, null unless its ``share`` reaches EXPLAINED; ``runs``: all that was seen on that CPU meanwhile, idle time and the
-    handler's own runs aside, longest first. ``before``: who handled the last probe before the silence. ``start_ns``, ``drain_ns``: the stall up to
-    the first packet handled again, the captured host's clock. ``note``: why nothing is named: ``outside`` (of the capture), ``on_time`` (the host
-    handled its packets), ``no_cpu``, ``no_samples``, ``idle``, ``handler`` (it was at work itself), ``hole``, ``several``, ``little`` (known), or None.
+    ``blocker``: what kept the CPU, None unless its share reaches EXPLAINED; ``share``: that of the longest run; ``runs``: all that was
+    seen on that CPU meanwhile, idle time and the handler's own work aside, longest first; ``own``: stacks of the handler's own work, if
+    that filled it. ``before``: who handled the last probe before the silence. ``start_ns``, ``drain_ns``: the stall up to the first packet
+    that was handled again, the captured host's clock. ``note``: why nothing is named: ``outside`` (the capture), ``on_time`` (the host
+    handled its packets), ``no_cpu``, ``no_samples``, ``idle``, ``handler`` (it was at work itself), ``hole``, ``stolen`` (by the
+    hypervisor), ``several``, ``little`` (is known); else None.
     """
 
     stall: Stall
@@ -72,15 +72,168 @@ class Explained:
     gap: Mapping | None = None
     before: Task | None = None
     runs: tuple[Run, ...] = field(default=())
+    own: tuple[tuple[str, float], ...] = ()
+    hole_ns: int = 0
     note: str | None = None
 
 
 def explain(stalls: Sequence[Stall], capture: Mapping, offset_ns: int, window: tuple[int, int] | None = None) -> list[Explained]:
-    """Explain each stall by the capture.
+    """Explain each stall by the capture; what is missing or makes no sense there narrows the answer and raises nothing.
 
     :param stalls: of flows to the captured host, times in the fleet's common base
     :param capture: its capture.json
     :param offset_ns: nanoseconds that the host's clock is ahead of the base
     :param window: start and end of what was captured, the host's clock; by default what the capture states
     """
-    raise NotImplementedError
+    xray, gaps = Xray(capture), read_gaps(capture)
+    first, last = window or _window(capture)
+    traced = _is_available(capture, "rx_trace") and not capture.get("gaps_omitted")
+    found = []
+    for stall in stalls:
+        start, end = stall.start_ns + offset_ns, stall.end_ns + offset_ns
+        known = Explained(stall, start, max(end, start + 1))
+        if end < first or start > last:
+            found.append(replace(known, note="outside"))
+            continue
+        gap = _gap_of(stall, start, end, gaps)
+        if gap:
+            found.append(_judged(_seen(known, gap), xray))
+        elif traced:
+            found.append(replace(known, note="on_time"))
+        else:
+            found.append(_without_trace(known, xray))
+    return found
+
+
+def with_steal(explained: Iterable[Explained], stolen_ns: Mapping[int, int]) -> list[Explained]:
+    """Holes in the sampling that time stolen by the hypervisor accounts for are class X, and nobody's.
+
+    :param stolen_ns: by CPU, over the window of the capture
+    """
+    explained = list(explained)
+    holes: dict[int, int] = {}
+    for one in explained:
+        if one.cpu is not None:
+            holes[one.cpu] = holes.get(one.cpu, 0) + one.hole_ns
+    stolen = {cpu for cpu, hole_ns in holes.items() if hole_ns and 2 * stolen_ns.get(cpu, 0) >= hole_ns}
+    return [_stolen(one) if one.cpu in stolen and one.hole_ns >= EXPLAINED * (one.drain_ns - one.start_ns) else one for one in explained]
+
+
+def _stolen(one: Explained) -> Explained:
+    return replace(one, blocker=None, share=0.0, klass="X", note="stolen", runs=tuple(run for run in one.runs if run.how != "hole"))
+
+
+def _window(capture: Mapping) -> tuple[int, int]:
+    clock = capture.get("clock")
+    start, end = (clock.get("started_ns"), clock.get("ended_ns")) if isinstance(clock, Mapping) else (None, None)
+    return (start if isinstance(start, int) else 0, end if isinstance(end, int) else 2**63)
+
+
+def _is_available(capture: Mapping, capability: str) -> bool:
+    capabilities = capture.get("capabilities")
+    stated = capabilities.get(capability) if isinstance(capabilities, Mapping) else None
+    return bool(stated.get("available")) if isinstance(stated, Mapping) else False
+
+
+def _gap_of(stall: Stall, start: int, end: int, gaps: Sequence[Gap]) -> Gap | None:
+    """The host's view of the stall: a silence that covers it by half, on flows that saw it where the trace knows them."""
+    flows = {event.flow for event in stall.events}
+    best, most = None, 0
+    for gap in gaps:
+        shared = min(end + SLACK_NS, gap.drain_ns + SLACK_NS) - max(start, gap.silent_ns)
+        if gap.flows and flows and not gap.flows & flows:
+            continue
+        if shared > most and shared >= COVERS * max(1, end - start) and abs(gap.drain_ns - end) <= max(SLACK_NS, (end - start) // 2):
+            best, most = gap, shared
+    return best
+
+
+def _seen(known: Explained, gap: Gap) -> Explained:
+    drain = gap.drain_ns if known.start_ns < gap.drain_ns <= known.drain_ns + SLACK_NS else known.drain_ns
+    return replace(known, drain_ns=drain, cpu=gap.cpu, handler=gap.handler, backlog=gap.backlog, gap=gap.raw, before=gap.before)
+
+
+def _judged(one: Explained, xray: Xray) -> Explained:
+    """What ran on the CPU until the backlog was handled."""
+    if one.cpu is None:
+        return replace(one, note="no_cpu")
+    length = one.drain_ns - one.start_ns
+    look = xray.look(one.cpu, one.start_ns, one.drain_ns, one.handler)
+    runs = tuple(_run(part, one, length) for part in look.parts)
+    hole = _hole(look, one, xray, length)
+    if hole:
+        runs = tuple(sorted((hole, *(run for run in runs if run.key != hole.key)), key=lambda run: -run.share))
+    one = replace(one, runs=runs, share=runs[0].share if runs else 0.0, hole_ns=look.hole_ns)
+    if runs and runs[0].share >= EXPLAINED:
+        return replace(one, blocker=runs[0], klass=runs[0].klass)
+    if look.own_ns >= EXPLAINED * length:
+        own = tuple(sorted(look.own_stacks.items(), key=lambda item: -item[1]))
+        return replace(one, own=own, klass="SI" if any(classes.is_receiving(stack) for stack, _ in own) else None, note="handler")
+    if sum(run.share for run in runs if run.share >= NAMED) >= EXPLAINED:
+        return replace(one, note="several")
+    return replace(one, note=_why_not(look, length, xray, one))
+
+
+def _why_not(look: Look, length: int, xray: Xray, one: Explained) -> str:
+    if look.idle_ns >= COVERS * length:
+        return "idle"
+    if look.hole_ns >= COVERS * length:
+        return "hole"
+    sampled = one.cpu in xray.cpus and 2 * xray.covered_ns(one.start_ns, one.drain_ns) >= length
+    return "little" if sampled or look.parts or look.own_ns else "no_samples"
+
+
+def _run(part: Part, one: Explained, length: int) -> Run:
+    kernel = part.kernel_ns / part.ns if part.ns else 0.0
+    stacks = tuple(sorted(part.by_stack.items(), key=lambda item: (-item[1], item[0])))
+    handler, task = one.handler, part.task
+    own_drain = handler is not None and handler.tid == task.tid and one.backlog > 1
+    waited = handler is not None and classes.is_packet_thread(handler.comm)
+    return Run(
+        task=task,
+        cpu=one.cpu if one.cpu is not None else 0,
+        share=min(1.0, part.ns / length),
+        intervals=tuple(part.intervals),
+        stacks=stacks,
+        kernel=min(1.0, kernel),
+        policy=part.policy,
+        klass="SI" if part.vector else classes.of_task(stacks, kernel, part.policy, own_drain, waited),
+        vector=part.vector,
+    )
+
+
+def _hole(look: Look, one: Explained, xray: Xray, length: int) -> Run | None:
+    """Interrupts off: the CPU was not sampled, and then a task where they are turned on again."""
+    if one.cpu is None or look.hole_ns < NAMED * length:
+        return None
+    longest = max(look.holes, key=lambda hole: hole[1] - hole[0])
+    ended = xray.after_hole(one.cpu, longest)
+    if ended is None:
+        return None
+    beside = next((part.ns for part in look.parts if part.vector is None and part.task.pid == ended.task.pid), 0)
+    others = sum(part.ns for part in look.parts) - beside + look.idle_ns + look.own_ns
+    share = min(look.hole_ns + beside, max(0, length - others)) / length
+    stacks = tuple((stack, float(count)) for stack, count in ended.stacks)
+    return Run(ended.task, one.cpu, min(1.0, share), tuple(look.holes), stacks, 1.0, ended.policy, "I", how="hole")
+
+
+def _without_trace(one: Explained, xray: Xray) -> Explained:
+    """No trace names the CPU: one where a single task ran all through the stall and let go as it ended."""
+    found = []
+    for cpu in xray.cpus:
+        judged = _judged(replace(one, cpu=cpu), xray)
+        if judged.blocker and abs(_let_go(judged, xray) - one.drain_ns) <= SLACK_NS:
+            found.append(judged)
+    if len(found) == 1:
+        return found[0]
+    return replace(one, note="no_cpu" if xray.cpus else "no_samples")
+
+
+def _let_go(one: Explained, xray: Xray) -> int:
+    blocker = one.blocker
+    if blocker is None or blocker.how == "hole" or blocker.vector:
+        return one.drain_ns
+    runs = [
+        run.end_ns for run in xray.runs_of(blocker.task.pid, [blocker.cpu]) if run.start_ns < one.drain_ns and run.end_ns > one.start_ns
+    ]
+    return max(runs, default=one.drain_ns)

@@ -60,6 +60,7 @@ def row(name, status="clear", rate=0.0, grade="none", reason=None):
         "trigger": None,
         "events": [],
         "remedies": [],
+        "capture": None,
         "evidence_files": [],
     }
 

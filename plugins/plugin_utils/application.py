@@ -1,0 +1,134 @@
+# Copyright: (c) 2026, fleet.stall contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Class R: packets were handled on time and a service was late.
+
+Who made it late: the control group that ran out of CPU quota, or the service itself.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from ansible_collections.fleet.stall.plugins.plugin_utils.culprits import SURE_EVENTS, Culprit
+from ansible_collections.fleet.stall.plugins.plugin_utils.stalls_join import MS
+from ansible_collections.fleet.stall.plugins.plugin_utils.timeline import Explained
+from ansible_collections.fleet.stall.plugins.plugin_utils.xray import IDLE_PID, Xray
+
+# Throttled time that is this much of the stalled time accounts for it
+ACCOUNTS = 0.5
+# What used up a quota ran in the period before: at most this long ago
+QUOTA_NS = 200 * MS
+
+
+def judge(explained: Sequence[Explained], capture: Mapping[str, Any], observe: Mapping[str, Any], ports: set[int]) -> list[Culprit]:
+    """The one culprit of an application's stalls, or none.
+
+    :param observe: observe.json of the capture window, for the control groups that ran out of quota
+    :param ports: ports of the services that the stalled flows ask
+    """
+    late = [one for one in explained if one.note != "outside" and one.blocker is None]
+    if not late:
+        return []
+    served = _serving(capture, ports)
+    group = _throttled(observe, late)
+    if group:
+        return [_of_group(group, late, capture, served)]
+    return [_of_service(served, late)] if served else []
+
+
+def _throttled(observe: Mapping[str, Any], late: Sequence[Explained]) -> tuple[str, int, float] | None:
+    """(path, times, milliseconds) of the group that was throttled most, if that accounts for the stalls."""
+    reader = (observe.get("counters") or {}).get("throttled") or {}
+    start, end = ((reader.get(key) or {}).get("groups") or {} for key in ("start", "end"))
+    grown = []
+    for path, now in end.items():
+        before = start.get(path) or {}
+        spent_ms = (now["throttled_us"] - before.get("throttled_us", 0)) / 1000
+        grown.append((spent_ms, path, now["throttled"] - before.get("throttled", 0)))
+    if not grown:
+        return None
+    spent_ms, path, times = max(grown)
+    stalled_ms = sum(one.stall.length_ns for one in late) / MS
+    return (path, times, spent_ms) if spent_ms >= ACCOUNTS * stalled_ms else None
+
+
+def _of_group(
+    group: tuple[str, int, float], late: Sequence[Explained], capture: Mapping[str, Any], served: tuple[int, str] | None
+) -> Culprit:
+    path, times, spent_ms = group
+    pids = _members(capture, path)
+    pid, comm, ran_ms = _hungriest(pids, late, capture)
+    if pid is None and served and (not pids or served[0] in pids):
+        pid, comm = served
+    because = [f"its control group {path} was out of CPU quota {times} times, for {spent_ms:.0f} ms together"]
+    if ran_ms:
+        because.append(f"{comm} ran for {ran_ms:.0f} ms in the quota periods before")
+    confidence = "medium" if pid is not None and len(late) >= SURE_EVENTS else "low"
+    culprit = _culprit(pid, comm or path.rstrip("/").rpartition("/")[2] or path, late, confidence, because)
+    culprit.events, culprit.cgroup, culprit.held_ms = min(len(late), times), path, spent_ms
+    row = (capture.get("processes") or {}).get(str(pid)) or {}
+    culprit.unit, culprit.container = row.get("unit"), row.get("container")
+    return culprit
+
+
+def _of_service(served: tuple[int, str], late: Sequence[Explained]) -> Culprit:
+    because = ["the delayed requests are on its connections, and the host handled its packets on time"]
+    culprit = _culprit(served[0], served[1], late, "low", because)
+    culprit.events = 0
+    return culprit
+
+
+def _culprit(pid: int | None, comm: str, late: Sequence[Explained], confidence: str, because: list[str]) -> Culprit:
+    longest_ms = max(one.stall.length_ns for one in late) / MS
+    return Culprit(
+        comm=comm,
+        pid=pid,
+        tid=None,
+        klass="R",
+        events=len(late),
+        share=None,
+        cpus=[],
+        held_ms=0.0,
+        longest_ms=longest_ms,
+        policy=None,
+        vector=None,
+        stacks=[],
+        calls=[],
+        confidence=confidence,
+        usual=False,
+        because=because,
+        syscall=None,
+    )
+
+
+def _members(capture: Mapping[str, Any], path: str) -> set[int]:
+    rows = capture.get("processes") or {}
+    return {int(pid) for pid, row in rows.items() if pid.isdigit() and path != "/" and str((row or {}).get("cgroup") or "").endswith(path)}
+
+
+def _hungriest(pids: set[int], late: Sequence[Explained], capture: Mapping[str, Any]) -> tuple[int | None, str | None, float]:
+    """Who of the group ran most in the quota periods before the stalls."""
+    xray = Xray(capture)
+    spent: dict[tuple[int, str], int] = defaultdict(int)
+    for pid in pids - {IDLE_PID}:
+        for run in xray.runs_of(pid, xray.cpus):
+            if any(one.start_ns - QUOTA_NS <= run.end_ns and run.start_ns <= one.drain_ns for one in late):
+                spent[pid, run.task.comm] += run.end_ns - run.start_ns
+    if not spent:
+        return None, None, 0.0
+    (pid, comm), ns = max(spent.items(), key=lambda item: (item[1], -item[0][0]))
+    return pid, comm, ns / MS
+
+
+def _serving(capture: Mapping[str, Any], ports: set[int]) -> tuple[int, str] | None:
+    """(pid, comm) of the process with most connections on the services' ports."""
+    counts: dict[tuple[int, str], int] = defaultdict(int)
+    for row in capture.get("connections") or []:
+        if isinstance(row, Mapping) and isinstance(row.get("pid"), int):
+            port = str(row.get("local") or "").rpartition(":")[2]
+            if port.isdigit() and int(port) in ports:
+                counts[row["pid"], str(row.get("comm") or "")] += 1
+    return max(counts, key=lambda key: (counts[key], -key[0])) if counts else None

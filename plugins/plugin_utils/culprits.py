@@ -1,0 +1,272 @@
+# Copyright: (c) 2026, fleet.stall contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""One verdict for a host over its stalls: who kept the CPU in how many of them, and whether that is more than it does anyway."""
+
+from __future__ import annotations
+
+from collections import Counter, defaultdict
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from statistics import median
+from typing import Any
+
+from ansible_collections.fleet.stall.plugins.plugin_utils import classes, slow_calls
+from ansible_collections.fleet.stall.plugins.plugin_utils.stalls_join import MS, SLACK_NS
+from ansible_collections.fleet.stall.plugins.plugin_utils.timeline import EXPLAINED, NAMED, Explained, Run
+from ansible_collections.fleet.stall.plugins.plugin_utils.xray import IDLE_PID, Xray
+
+# So many stalls make a pattern; where there were fewer, all of them count, and for less
+SURE_EVENTS = 3
+# A culprit of so many of the stalls is beyond doubt
+MOST_EVENTS = 0.7
+# What runs this much as often while nothing stalls is there anyway
+AS_QUIET = 0.7
+STACKS_KEPT = 8
+
+
+@dataclass(slots=True)
+class Culprit:
+    """``events``: stalls that it explains; ``held_ms``: that it kept the CPU in them; ``usual``: it runs as much while nothing stalls.
+
+    ``share``: mean share of its stalls, None where no samples tell; ``because``: sentences.
+    """
+
+    comm: str
+    pid: int | None
+    tid: int | None
+    klass: str | None
+    events: int
+    share: float | None
+    cpus: list[int]
+    held_ms: float
+    longest_ms: float
+    policy: str | None
+    vector: str | None
+    stacks: list[tuple[str, float]]
+    calls: list[dict[str, Any]]
+    confidence: str
+    usual: bool
+    because: list[str]
+    syscall: str | None
+    path: str | None = None
+    buffer: str | None = None
+    unit: str | None = None
+    container: str | None = None
+    cgroup: str | None = None
+
+    @property
+    def explains(self) -> bool:
+        return self.events > 0 and not self.usual
+
+
+def judge(explained: Sequence[Explained], capture: Mapping[str, Any]) -> list[Culprit]:
+    """The culprits of a host's stalls, worst first; none if nothing is known well enough.
+
+    A culprit explains three stalls or more, or half of them where there were fewer. Tasks that only together filled the stalls are named
+    with no stall explained.
+    """
+    looked = [one for one in explained if one.note != "outside"]
+    xray = Xray(capture)
+    by_key: dict[object, list[tuple[Explained, Run]]] = defaultdict(list)
+    for one in looked:
+        if one.blocker:
+            by_key[one.blocker.key].append((one, one.blocker))
+    found = [_culprit(seen, looked, xray, capture) for seen in by_key.values() if _is_enough(len(seen), len(looked))]
+    if not found:
+        found = [_beside(seen, looked, xray, capture) for seen in _together(looked)]
+    if not found:
+        found = _by_handling(looked, capture)
+    return sorted(found, key=lambda culprit: (culprit.usual, -culprit.events, -culprit.held_ms, culprit.comm))
+
+
+def _is_enough(events: int, of: int) -> bool:
+    return events >= SURE_EVENTS or 2 * events >= of
+
+
+def _together(looked: Iterable[Explained]) -> list[list[tuple[Explained, Run]]]:
+    """Tasks that filled stalls with others, each for a good part."""
+    found: dict[object, list[tuple[Explained, Run]]] = defaultdict(list)
+    several = [one for one in looked if one.note == "several"]
+    for one in several:
+        for run in one.runs:
+            if run.share >= NAMED:
+                found[run.key].append((one, run))
+    return [seen for seen in found.values() if _is_enough(len(seen), len(several))]
+
+
+def _beside(seen: list[tuple[Explained, Run]], looked: Sequence[Explained], xray: Xray, capture: Mapping[str, Any]) -> Culprit:
+    culprit = _culprit(seen, looked, xray, capture)
+    culprit.because.insert(0, f"it filled {100 * (culprit.share or 0):.0f}% of {len(seen)} of {len(looked)} stalls, others the rest")
+    culprit.events, culprit.confidence = 0, "low"
+    return culprit
+
+
+def _culprit(seen: list[tuple[Explained, Run]], looked: Sequence[Explained], xray: Xray, capture: Mapping[str, Any]) -> Culprit:
+    runs = [run for _, run in seen]
+    worst = max(runs, key=_length_ns)
+    stacks = _stacks(runs)
+    intervals = [interval for run in runs for interval in run.intervals]
+    call = None if worst.vector else next((name for stack, _ in stacks if (name := classes.syscall(stack))), None)
+    calls = [] if worst.vector or worst.how == "hole" else slow_calls.of_process(capture, worst.task.pid, intervals, call)
+    share = sum(run.share for run in runs) / len(runs)
+    culprit = Culprit(
+        comm=worst.task.comm,
+        pid=worst.task.pid,
+        tid=worst.task.tid,
+        klass=_most(run.klass for run in runs),
+        events=len(seen),
+        share=round(min(1.0, share), 3),
+        cpus=sorted({run.cpu for run in runs}),
+        held_ms=sum(map(_length_ns, runs)) / MS,
+        longest_ms=_length_ns(worst) / MS,
+        policy=worst.policy,
+        vector=worst.vector,
+        stacks=stacks[:STACKS_KEPT],
+        calls=calls,
+        confidence="",
+        usual=False,
+        because=[],
+        syscall=(calls[0]["call"] if calls else None) or call,
+    )
+    traced = sum(one.gap is not None for one, _ in seen)
+    culprit.because.append(f"it kept CPU {_and(culprit.cpus)} for {100 * share:.0f}% of {len(seen)} of {len(looked)} stalls")
+    if traced == len(seen):
+        culprit.because.append("the trace shows that the delayed probes were handled there")
+    culprit.usual = _is_usual(culprit, seen, looked, xray, capture)
+    culprit.confidence = _confidence(culprit, len(looked), traced == len(seen))
+    _identify(culprit, capture)
+    return culprit
+
+
+def _confidence(culprit: Culprit, of: int, traced: bool) -> str:
+    if culprit.usual or culprit.events < SURE_EVENTS or not traced or culprit.klass is None:
+        return "low"
+    return "high" if culprit.events >= MOST_EVENTS * of else "medium"
+
+
+def _is_usual(
+    culprit: Culprit, seen: list[tuple[Explained, Run]], looked: Sequence[Explained], xray: Xray, capture: Mapping[str, Any]
+) -> bool:
+    """Whether it runs as much, or as long at a time, on these CPUs while nothing stalls."""
+    around, quiet = _rates(culprit, capture, xray)
+    if around > 0 and quiet is not None:
+        culprit.because.append(f"it is in {around:.3g} samples a second around stalls and in {quiet:.3g} elsewhere")
+    if around > 0 and quiet is not None and quiet >= AS_QUIET * around:
+        return True
+    if culprit.vector or culprit.pid is None:
+        return False
+    typical = EXPLAINED * median(_length_ns(run) for _, run in seen)
+    stalls = [(one.start_ns - SLACK_NS, one.drain_ns + SLACK_NS) for one in looked]
+    apart = [
+        run
+        for run in xray.runs_of(culprit.pid, culprit.cpus)
+        if run.end_ns - run.start_ns >= typical and not any(start < run.end_ns and run.start_ns < end for start, end in stalls)
+    ]
+    if apart:
+        culprit.because.append(f"{len(apart)} runs of it there that were as long met no stall")
+    return len(apart) >= len(seen)
+
+
+def _rates(culprit: Culprit, capture: Mapping[str, Any], xray: Xray) -> tuple[float, float | None]:
+    """Samples a second that show it, around stalls and elsewhere; None: nothing else was sampled."""
+    folded = capture.get("folded")
+    if not isinstance(folded, Mapping):
+        return 0.0, None
+    rates: list[float | None] = []
+    for part in ("gaps", "quiet"):
+        seconds, rows = folded.get(f"{part}_s"), folded.get(part)
+        if not isinstance(seconds, (int, float)) or seconds <= 0 or not isinstance(rows, list):
+            rates.append(None)
+            continue
+        rates.append(sum(_count(row, culprit, xray) for row in rows) / seconds)
+    return rates[0] or 0.0, rates[1]
+
+
+def _count(row: Any, culprit: Culprit, xray: Xray) -> int:
+    if not isinstance(row, (list, tuple)) or len(row) != 3 or not isinstance(row[2], int):
+        return 0
+    vector = classes.vector(xray.stack(row[1]) or "")
+    return row[2] if (vector == culprit.vector if culprit.vector else row[0] == culprit.comm and vector is None) else 0
+
+
+def _by_handling(looked: Sequence[Explained], capture: Mapping[str, Any]) -> list[Culprit]:
+    """Without samples: the process in whose context the last probes before each silence were handled, if it has slow calls as well."""
+    blind = [one for one in looked if one.note in ("no_samples", None) and one.before and one.blocker is None]
+    before = Counter(
+        one.before.pid for one in blind if one.before and one.before.pid != IDLE_PID and not classes.is_packet_thread(one.before.comm)
+    )
+    if not before:
+        return []
+    pid, count = before.most_common(1)[0]
+    if not _is_enough(count, len(looked)):
+        return []
+    calls = slow_calls.of_process(capture, pid, [])
+    if not calls:
+        return []
+    seen = [one for one in blind if one.before and one.before.pid == pid]
+    task = seen[0].before
+    assert task is not None
+    culprit = Culprit(
+        comm=task.comm,
+        pid=pid,
+        tid=task.tid,
+        klass="T" if all(one.handler and classes.is_packet_thread(one.handler.comm) for one in seen) else None,
+        events=0,
+        share=None,
+        cpus=sorted({one.cpu for one in seen if one.cpu is not None}),
+        held_ms=0.0,
+        longest_ms=calls[0]["duration_ms"],
+        policy=None,
+        vector=None,
+        stacks=[],
+        calls=calls,
+        confidence="low",
+        usual=False,
+        because=[
+            f"the last probes before {count} of {len(looked)} stalls were handled in its context, and it has slow system calls",
+            "no CPU samples say what it did meanwhile",
+        ],
+        syscall=calls[0]["call"],
+    )
+    _identify(culprit, capture)
+    return [culprit]
+
+
+def _identify(culprit: Culprit, capture: Mapping[str, Any]) -> None:
+    """Unit, container and cgroup of the process; file and buffer of its calls."""
+    processes = capture.get("processes")
+    row = processes.get(str(culprit.pid)) if isinstance(processes, Mapping) else None
+    if isinstance(row, Mapping) and not culprit.vector:
+        culprit.unit, culprit.container, culprit.cgroup = (_text(row.get(key)) for key in ("unit", "container", "cgroup"))
+        culprit.policy = culprit.policy or _text(row.get("policy"))
+    for call in culprit.calls:
+        if call["call"] == culprit.syscall:
+            culprit.path = culprit.path or _text(call["path"])
+            culprit.buffer = culprit.buffer or _text(call["buffer"])
+
+
+def _text(value: Any) -> str | None:
+    return value if isinstance(value, str) and value else None
+
+
+def _length_ns(run: Run) -> int:
+    return sum(end - start for start, end in run.intervals)
+
+
+def _stacks(runs: Iterable[Run]) -> list[tuple[str, float]]:
+    """All stacks of the runs by weight, in milliseconds."""
+    found: dict[str, float] = defaultdict(float)
+    for run in runs:
+        for stack, ns in run.stacks:
+            found[stack] += ns / MS
+    return sorted(found.items(), key=lambda item: (-item[1], item[0]))
+
+
+def _most(values: Iterable[str | None]) -> str | None:
+    counts = Counter(value for value in values if value)
+    return max(counts, key=lambda value: (counts[value], value)) if counts else None
+
+
+def _and(numbers: Sequence[int]) -> str:
+    return ", ".join(map(str, numbers[:4])) + (" and others" if len(numbers) > 4 else "")

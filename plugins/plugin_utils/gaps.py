@@ -1,0 +1,93 @@
+# Copyright: (c) 2026, fleet.stall contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""A captured host's own view of a stall: probes that it handled after a silence, by whom, and who handled the last one before."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Mapping
+from dataclasses import dataclass
+from itertools import pairwise
+from typing import Any
+
+from ansible_collections.fleet.stall.plugins.plugin_utils.xray import Task
+
+# Packets of one backlog are handled at once: later ones came on their own
+BACKLOG_NS = 5_000_000
+
+
+@dataclass(frozen=True, slots=True)
+class Handled:
+    at_ns: int
+    cpu: int
+    task: Task
+    flow: int | None
+
+
+@dataclass(frozen=True, slots=True)
+class Gap:
+    """``silent_ns`` to ``drain_ns``: no probe was handled on that CPU; ``backlog``: those handled at once then, by ``handler`` mostly.
+
+    ``flows``: of the backlog, as far as the trace knows them. Times are the captured host's.
+    """
+
+    silent_ns: int
+    drain_ns: int
+    cpu: int
+    handler: Task | None
+    before: Task | None
+    backlog: int
+    flows: frozenset[int]
+    raw: Mapping[str, Any]
+
+
+def read_gaps(capture: Mapping[str, Any]) -> list[Gap]:
+    """The gaps of capture.json, by time; what makes no sense is left out."""
+    rows = capture.get("gaps")
+    found = [gap for row in (rows if isinstance(rows, list) else []) if (gap := _gap(row))]
+    return sorted(found, key=lambda gap: (gap.silent_ns, gap.cpu))
+
+
+def _gap(row: Any) -> Gap | None:
+    try:
+        start, end, cpu = row["start_ns"], row["end_ns"], row["cpu"]
+        handled = sorted((one for entry in row["handled"] if (one := _handled(entry)) and one.cpu == cpu), key=lambda one: one.at_ns)
+        if not all(isinstance(value, int) and value >= 0 for value in (start, end, cpu)) or end <= start:
+            return None
+    except (KeyError, TypeError):
+        return None
+    silent, drain = _silence(start, end, [one.at_ns for one in handled])
+    backlog = [one for one in handled if drain <= one.at_ns]
+    backlog = [one for index, one in enumerate(backlog) if not index or one.at_ns - drain <= BACKLOG_NS or one.at_ns <= end]
+    before = [one for one in handled if one.at_ns <= silent]
+    tasks = Counter(one.task for one in backlog)
+    return Gap(
+        silent,
+        drain,
+        cpu,
+        max(tasks, key=lambda task: (tasks[task], -task.tid)) if tasks else None,
+        before[-1].task if before else None,
+        len(backlog),
+        frozenset(one.flow for one in backlog if one.flow is not None),
+        row,
+    )
+
+
+def _silence(start: int, end: int, times: list[int]) -> tuple[int, int]:
+    """The longest time without a packet, from the gap's start on or between two that were handled."""
+    if not times:
+        return start, end
+    points = [start, *times] if start < times[0] else times
+    pairs = list(pairwise(points))
+    return max(pairs, key=lambda pair: pair[1] - pair[0]) if pairs else (min(start, times[0]), times[0])
+
+
+def _handled(entry: Any) -> Handled | None:
+    try:
+        at, cpu, pid, tid, comm, flow = entry[:6]
+    except (TypeError, ValueError):
+        return None
+    if not all(isinstance(value, int) for value in (at, cpu, pid, tid)):
+        return None
+    return Handled(at, cpu, Task(str(comm), pid, tid), flow if isinstance(flow, int) else None)

@@ -1,0 +1,104 @@
+# Copyright: (c) 2026, fleet.stall contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""What the capture itself did to the host: its own cost, and the round trips of the same flows with and without it."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable, Mapping
+from math import ceil
+from typing import Any
+
+from ansible_collections.fleet.stall.plugins.module_utils.histogram import lower_bound
+
+# A median that moved by more is worth a word
+NOTABLE = 0.1
+Window = tuple[Mapping[str, Any], Mapping[str, Mapping]]
+
+
+def effect(host: str, capture: Mapping[str, Any], before: Window | None, during: Window) -> dict[str, Any]:
+    """``{rtt_before_ms, rtt_during_ms, rtt_ratio, cpu_percent, rss_kb, strace_slowdown, sentence}``; null: not known.
+
+    The round trips are medians over the flows to the host that were answered in both windows; ``cpu_percent`` is of one CPU, set-up aside.
+
+    :param before: manifest and evidence of the first window, if they are at hand
+    :param during: those of the capture window
+    """
+    first, second = _common(host, before, during) if before else ([], [])
+    rtt_before, rtt_during = median_ms(first), median_ms(second)
+    ratio = round(rtt_during / rtt_before, 3) if rtt_before and rtt_during else None
+    cost = capture.get("cost") if isinstance(capture.get("cost"), Mapping) else {}
+    percent = _percent(cost or {})
+    strace = capture.get("strace") if isinstance(capture.get("strace"), Mapping) else {}
+    slowdown = _number((strace or {}).get("slowdown"))
+    return {
+        "rtt_before_ms": rtt_before,
+        "rtt_during_ms": rtt_during,
+        "rtt_ratio": ratio,
+        "cpu_percent": percent,
+        "rss_kb": _number((cost or {}).get("rss_kb")),
+        "strace_slowdown": slowdown,
+        "sentence": "; ".join(_said(rtt_before, rtt_during, ratio, percent, slowdown, (strace or {}).get("comm"))),
+    }
+
+
+def _said(
+    before: float | None, during: float | None, ratio: float | None, percent: float | None, slowdown: float | None, traced: Any
+) -> list[str]:
+    said = []
+    if ratio is None:
+        said.append("what the capture did to the round trips is not known")
+    elif abs(ratio - 1) <= NOTABLE:
+        said.append(f"the capture left the median round trip as it was ({before:.3g} ms before, {during:.3g} ms during)")
+    else:
+        said.append(f"the median round trip went from {before:.3g} to {during:.3g} ms with the capture")
+    if percent is not None:
+        said.append(f"it took {percent:.3g}% of one CPU")
+    if slowdown is not None and slowdown > 1:
+        said.append(f"strace slowed {traced or 'its process'} down {slowdown:.3g} times while it ran")
+    return said
+
+
+def median_ms(histograms: Iterable[Mapping[str, int]]) -> float | None:
+    """The median round trip, interpolated within its bucket (a bucket alone is 3% wide); None without an answer."""
+    counts: Counter[int] = Counter()
+    for histogram in histograms:
+        for index, count in histogram.items():
+            counts[int(index)] += count
+    total = counts.total()
+    rank, seen = ceil(total / 2), 0
+    for bucket in sorted(counts):
+        if counts[bucket] and seen + counts[bucket] >= rank:
+            low, high = lower_bound(bucket), lower_bound(bucket + 1)
+            return round((low + (high - low) * (rank - seen - 0.5) / counts[bucket]) / 1000, 4)
+        seen += counts[bucket]
+    return None
+
+
+def _common(host: str, before: Window, during: Window) -> tuple[list[Mapping[str, int]], list[Mapping[str, int]]]:
+    first, second = _by_way(host, *before), _by_way(host, *during)
+    both = sorted(first.keys() & second.keys(), key=str)
+    return [first[way] for way in both], [second[way] for way in both]
+
+
+def _by_way(host: str, manifest: Mapping[str, Any], evidence: Mapping[str, Mapping]) -> dict[tuple, Mapping[str, int]]:
+    """Histograms of the flows to a host by what makes them the same flow in another window: ids are given anew."""
+    flows = {flow["id"]: flow for flow in manifest["flows"] if flow["target"] == host}
+    found = {}
+    for result in evidence.values():
+        for counts in result.get("flows") or []:
+            flow = flows.get(counts["id"])
+            if flow and counts["received"]:
+                way = tuple(flow[key] for key in ("source", "layer", "protocol", "family", "address", "port", "source_port"))
+                found[way] = counts.get("histogram") or {}
+    return found
+
+
+def _percent(cost: Mapping[str, Any]) -> float | None:
+    cpu, setup, wall = (_number(cost.get(key)) for key in ("cpu_s", "setup_cpu_s", "wall_s"))
+    return round(100 * max(0.0, cpu - (setup or 0.0)) / wall, 3) if cpu is not None and wall else None
+
+
+def _number(value: Any) -> float | None:
+    return float(value) if isinstance(value, (int, float)) and not isinstance(value, bool) and value >= 0 else None

@@ -1,0 +1,184 @@
+# Copyright: (c) 2026, fleet.stall contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The verdict on a captured host as a person would say it, and what was missing for a better one."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from ansible_collections.fleet.stall.plugins.plugin_utils import classes
+from ansible_collections.fleet.stall.plugins.plugin_utils.culprits import Culprit
+from ansible_collections.fleet.stall.plugins.plugin_utils.stalls_join import MS
+from ansible_collections.fleet.stall.plugins.plugin_utils.text import and_more, printable
+from ansible_collections.fleet.stall.plugins.plugin_utils.timeline import Explained
+
+# What is not known without a capability of the host
+LACKS = {
+    "rx_trace": "who handled the delayed probes, and on which CPU",
+    "recorder": "what ran on the CPU meanwhile",
+    "slow_calls": "which system call it was, and on which file",
+    "strace": "what the system call read or wrote",
+    "connections": "how real connections fare",
+    "memory_stat": "how long a read of memory.stat takes",
+    "packets": "when the packets passed the card",
+}
+NOTES = {
+    "outside": "{} of {} stalls lie outside what was captured",
+    "no_cpu": "for {} of {} stalls no trace names the CPU, and no single one stands out by what it ran",
+    "no_samples": "for {} of {} stalls the recorder has no samples of the CPU at that time",
+    "idle": "in {} of {} stalls the CPU that handled the probes was idle: another CPU, or something before the kernel, held them",
+    "hole": "in {} of {} stalls the CPU was not sampled, and it is not known what ended that: interrupts off, or a CPU that did not run",
+    "little": "in {} of {} stalls no task that was seen had the CPU for long",
+}
+
+
+def verdict(culprits: Sequence[Culprit], explained: Sequence[Explained], causes: Sequence[Mapping[str, Any]], klass: str | None) -> str:
+    """Of a suspect whose stalls were looked into."""
+    looked = [one for one in explained if one.note != "outside"]
+    if not looked:
+        return "No stall was seen while it was captured." if not explained else "Its stalls lie outside what was captured."
+    if not culprits:
+        return _nobody(looked, klass)
+    said = _of_culprit(culprits[0], looked)
+    others = [_short(culprit, looked) for culprit in culprits[1:4]]
+    said += f" Also: {'; '.join(others)}." if others else ""
+    if causes:
+        known = [f"{printable(cause.get('title') or cause['id'], 160)} ({cause['id']}), {cause['confidence']}" for cause in causes[:2]]
+        return f"{said} Known cause: {'; or '.join(known)}."
+    return f"{said} No known cause matches."
+
+
+def _of_culprit(culprit: Culprit, looked: Sequence[Explained]) -> str:
+    of = len(looked)
+    who = name(culprit)
+    if culprit.klass == "R" and culprit.cgroup and culprit.events:
+        return (
+            f"The host handled its packets on time and the application was late: {culprit.because[0]}; {who} is in it. "
+            f"That explains {culprit.events} of {of} stalls."
+        )
+    if culprit.share is None:
+        call = f", which spends up to {culprit.longest_ms:.0f} ms in {doing(culprit)}" if culprit.calls else ""
+        return f"{handled(culprit, looked)}{who}{call}, is the likely one: {'; '.join(culprit.because)}."
+    held = f"{who} had kept that CPU for {culprit.longest_ms:.0f} ms{_in(culprit)}"
+    if not culprit.events:
+        return f"{handled(culprit, looked)}{held}, with others: it alone explains none of {of} stalls."
+    if culprit.usual:
+        return f"{handled(culprit, looked)}{held}; but it runs there as much while nothing stalls, so it is hardly the cause."
+    return f"{handled(culprit, looked)}{held}; it explains {culprit.events} of {of} stalls."
+
+
+def handled(culprit: Culprit, looked: Sequence[Explained]) -> str:
+    """The handler, the CPU and the backlog of the culprit's longest stall."""
+    own = [one for one in looked if one.blocker and (one.blocker.vector, one.blocker.task.pid) == (culprit.vector, culprit.pid)]
+    own = own or [one for one in looked if one.cpu in culprit.cpus]
+    worst = max(own, key=lambda one: one.drain_ns - one.start_ns, default=None)
+    if worst is None or worst.handler is None:
+        return f"On CPU {and_more([str(cpu) for cpu in culprit.cpus], 4)}: " if culprit.cpus else ""
+    probes = f"{worst.backlog} probe{'s' * (worst.backlog != 1)}"
+    return (
+        f"{printable(worst.handler.comm, 40)} on CPU {worst.cpu} drained {probes} after "
+        if culprit.share is not None
+        else (f"{printable(worst.handler.comm, 40)} on CPU {worst.cpu} drained {probes}; ")
+    )
+
+
+def name(culprit: Culprit) -> str:
+    """Who it is, with process id, unit and container."""
+    if culprit.vector:
+        return f"the softirq {printable(culprit.vector, 60)}"
+    parts = [f"pid {culprit.pid}"] if culprit.pid is not None else []
+    parts += [printable(culprit.unit, 80)] if culprit.unit else []
+    parts += [f"container {printable(culprit.container, 12)}"] if culprit.container else []
+    return printable(culprit.comm, 40) + (f" ({', '.join(parts)})" if parts else "")
+
+
+def doing(culprit: Culprit) -> str:
+    """The system call, with its file, or the first bytes of what it read."""
+    if not culprit.syscall:
+        return ""
+    call = f"{printable(culprit.syscall, 40)}()"
+    if culprit.path:
+        return f"{call} of {printable(culprit.path, 160)}"
+    return f'{call} of "{printable(culprit.buffer, 40)}"' if culprit.buffer else call
+
+
+def _in(culprit: Culprit) -> str:
+    if culprit.syscall and culprit.klass in ("T", "SI", "I"):
+        return f" in {doing(culprit)}"
+    policy = printable(culprit.policy or "", 20).lower().removeprefix("sched_")
+    if culprit.klass == "Q":
+        return f" in user mode{', at real-time priority (' + policy + ')' if classes.is_real_time(policy) else ''}"
+    return " with interrupts off" if culprit.klass == "I" else " in the kernel" if culprit.klass == "T" else ""
+
+
+def _short(culprit: Culprit, looked: Sequence[Explained]) -> str:
+    share = f"{culprit.events} of {len(looked)} stalls" if culprit.events else "none of the stalls alone"
+    return f"{name(culprit)}{_in(culprit)}, {share}"
+
+
+def _nobody(looked: Sequence[Explained], klass: str | None) -> str:
+    of = len(looked)
+    if klass == "X":
+        count = sum(one.klass == "X" for one in looked)
+        return f"In {count} of {of} stalls the CPU did not run: the hypervisor had taken it. Nothing on this host is to blame."
+    if klass == "R":
+        on_time = sum(one.note == "on_time" for one in looked)
+        return f"The host handled its packets on time in {on_time} of {of} stalls: only the application was late."
+    notes = Counter(one.note for one in looked if one.note)
+    said = "What kept its packets is not known"
+    if notes:
+        note, count = notes.most_common(1)[0]
+        said += f": {NOTES[note].format(count, of)}" if note in NOTES else _handler_at_work(looked) if note == "handler" else ""
+        said += f": in {count} of {of} stalls the trace shows its packets handled on time" if note == "on_time" else ""
+    return f"{said}.{_raw(looked)}"
+
+
+def _handler_at_work(looked: Sequence[Explained]) -> str:
+    one = next(one for one in looked if one.note == "handler")
+    leaf = classes.frames(one.own[0][0])[-1:] if one.own else []
+    return f": {printable(one.handler.comm if one.handler else 'the thread that handles packets', 40)} was at work itself" + (
+        f", in {printable(leaf[0], 60)}" if leaf else ""
+    )
+
+
+def _raw(looked: Sequence[Explained]) -> str:
+    """The longest run that was seen, as it is."""
+    seen = [(one, one.runs[0]) for one in looked if one.runs]
+    if not seen:
+        return ""
+    one, run = max(seen, key=lambda pair: pair[1].share)
+    leaf = classes.frames(run.stacks[0][0])[-1:] if run.stacks else []
+    at = f" in {printable(leaf[0], 60)}" if leaf else ""
+    who = f"{printable(run.task.comm, 40)} (pid {run.task.pid})"
+    return f" The most that was seen: {who}{at} for {100 * run.share:.0f}% of a stall of {one.stall.length_ns / MS:.0f} ms."
+
+
+def missing(capture: Mapping[str, Any], explained: Sequence[Explained], is_tied: bool, has_counters: bool) -> list[str]:
+    """What narrows the verdict, in sentences."""
+    said = []
+    capabilities = capture.get("capabilities")
+    for key, effect in LACKS.items():
+        stated = capabilities.get(key) if isinstance(capabilities, Mapping) else None
+        if isinstance(stated, Mapping) and not stated.get("available") and key != "packets":
+            said.append(f"not known: {effect} ({printable(stated.get('reason') or 'no reason is known', 200)})")
+    how = _how(capture)
+    if how == "perf":
+        said.append("the trace has no sequence numbers: its packets are matched with the stalls by time alone")
+    counts = Counter(one.note for one in explained)
+    said += [sentence.format(counts[note], len(explained)) for note, sentence in NOTES.items() if counts[note]]
+    if capture.get("gaps_omitted"):
+        said.append(f"{capture['gaps_omitted']} gaps of its own were left out of the capture's result, for its size")
+    if not is_tied:
+        said.append("no probe ties its clock to the others': its own view is matched with the stalls by its clock as it is")
+    if not has_counters:
+        said.append("no counters of the host for the time of the capture: causes are matched without them")
+    return said + [printable(warning) for warning in capture.get("warnings") or []]
+
+
+def _how(capture: Mapping[str, Any]) -> str | None:
+    capabilities = capture.get("capabilities")
+    trace = capabilities.get("rx_trace") if isinstance(capabilities, Mapping) else None
+    return trace.get("how") if isinstance(trace, Mapping) and trace.get("available") else None

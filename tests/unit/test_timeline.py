@@ -1,0 +1,158 @@
+"""Each stall is joined with what the captured host's CPU ran: the right task, CPU and class, or an honest reason why not."""
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from ansible_collections.fleet.stall.plugins.plugin_utils.stalls_join import Event, Stall
+from ansible_collections.fleet.stall.plugins.plugin_utils.timeline import EXPLAINED, explain, with_steal
+from tests.unit.simcapture import IDLE, KSOFTIRQD, NAPI, POLL, READER, TIMER, UNLOCK, USER, Capture, stalled
+from tests.unit.simfleet import EPOCH_S
+
+HOG = ("hog", 5000, 5000)
+SWAPPER = ("swapper/1", 0, 0)
+OTHER = ("other", 6000, 6000)
+
+
+def stall(start, length, flows=(1,)):
+    """As probes of these flows see it: the first delayed one up to 8 ms after it began."""
+    first, last = round((EPOCH_S + start + 0.008) * 1e9), round((EPOCH_S + start + length) * 1e9)
+    events = [Event(flow, first, last, first - 10**7, 11, 0, False, False) for flow in flows]
+    return Stall(first, last, events)
+
+
+def one(capture, flows=(1,), offset_ns=0, start=2.0, length=0.118):
+    return explain([stall(start, length, flows)], capture.json(), offset_ns)[0]
+
+
+def test_the_lab_s_receive_stall():
+    found = one(stalled([(2.0, 0.118)]))
+    assert (found.cpu, found.handler.comm, found.backlog) == (1, "napi/eth0-12", 10)
+    assert (found.blocker.task.comm, found.blocker.task.pid, found.klass) == ("smaps-reader", 4711, "T")
+    assert found.share > 0.95 and found.before.comm == "smaps-reader"
+
+
+CASES = {
+    "another vector, whatever task it interrupts": (
+        Capture().gap(2, 2.118, KSOFTIRQD).run(2, 2.05, SWAPPER, TIMER).run(2.05, 2.118, OTHER, TIMER.partition(";asm_")[2]),
+        "SI",
+        "run_timer_softirq",
+        None,
+    ),
+    "real-time task in user mode": (Capture().gap(2, 2.118).run(2, 2.118, HOG, USER), "Q", "hog", None),
+    "ordinary task in user mode while a thread waits": (Capture().gap(2, 2.118).run(2, 2.118, HOG, USER, policy="other"), "Q", "hog", None),
+    "softirqs off: drained in the task's own context": (Capture().gap(2, 2.118, READER).run(2, 2.118), "SI", "smaps-reader", None),
+    "interrupts off": (
+        Capture().gap(2, 2.118).hole(2.001, 2.117).run(2.117, 2.118, READER, UNLOCK),
+        "I",
+        "smaps-reader",
+        None,
+    ),
+    "a hole that nobody is seen to end": (Capture().gap(2, 2.118).hole(2.001, 2.117), None, None, "hole"),
+    "idle": (Capture().gap(2, 2.118).run(1.9, 2.118, SWAPPER, IDLE), None, None, "idle"),
+    "loud on another CPU": (Capture().gap(2, 2.118).run(1.9, 2.118, SWAPPER, IDLE).run(1, 3, HOG, USER, cpu=0), None, None, "idle"),
+    "the handler itself": (Capture().gap(2, 2.118).run(1.99, 2.118, NAPI, POLL), "SI", None, "handler"),
+    "two that share it": (Capture().gap(2, 2.118).run(2, 2.06).run(2.06, 2.118, HOG, USER), None, None, "several"),
+    "a third of it": (Capture().gap(2, 2.118).run(2.08, 2.118), None, None, "little"),
+    "after the drain": (Capture().gap(2, 2.118).run(2.119, 2.5, HOG, USER), None, None, "little"),
+    "nothing recorded": (Capture(lacks=("recorder",)).gap(2, 2.118), None, None, "no_samples"),
+    "handled on time": (Capture().run(2, 2.118), None, None, "on_time"),
+    "a gap of another queue": (Capture().gap(2, 2.118, flows=(7,)).run(2, 2.118), None, None, "on_time"),
+    "a gap at another time": (Capture().gap(3, 3.118).run(3, 3.118), None, None, "on_time"),
+    "no trace": (Capture(lacks=("rx_trace",)).run(2, 2.118).run(1, 3, HOG, USER, cpu=0), "T", "smaps-reader", None),
+    "no trace, and two CPUs fit": (Capture(lacks=("rx_trace",)).run(2, 2.118).run(2, 2.118, HOG, USER, cpu=0), None, None, "no_cpu"),
+    "no trace, no samples": (Capture(lacks=("rx_trace", "recorder")), None, None, "no_samples"),
+}
+
+
+@pytest.mark.parametrize(("capture", "klass", "who", "note"), CASES.values(), ids=CASES.keys())
+def test_what_kept_the_cpu(capture, klass, who, note):
+    found = one(capture)
+    assert (found.klass, found.note) == (klass, note)
+    assert (found.blocker and (found.blocker.vector or found.blocker.task.comm)) == who
+    assert (found.blocker is None) == (found.share < EXPLAINED or note is not None)
+
+
+def test_a_hole_is_the_hypervisor_s_where_it_stole_as_much():
+    capture = Capture().gap(2, 2.118).hole(2.001, 2.117).run(2.117, 2.118, READER, UNLOCK)
+    stolen = with_steal([one(capture)], {1: 110_000_000})[0]
+    assert (stolen.klass, stolen.blocker) == ("X", None)
+    assert with_steal([one(capture)], {1: 10_000_000, 0: 10**9})[0].klass == "I"
+    ran = with_steal([one(stalled([(2.0, 0.118)]))], {1: 10**9})[0]
+    assert (ran.klass, ran.blocker.task.comm) == ("T", "smaps-reader")
+
+
+@pytest.mark.parametrize("offset_s", [0.0, 60.0, -3600.0])
+def test_a_wrong_clock_is_put_right_by_its_offset(offset_s):
+    capture = stalled([(2.0, 0.118)], offset_s=offset_s)
+    assert one(capture, offset_ns=round(offset_s * 1e9)).blocker.task.comm == "smaps-reader"
+    if offset_s:
+        assert one(capture).note == "outside"
+
+
+def test_each_queue_has_its_own_gap():
+    capture = Capture().gap(2, 2.118, flows=(1,)).run(2, 2.118).gap(2, 2.11, flows=(2,), cpu=0).run(2, 2.11, HOG, USER, cpu=0)
+    assert [one(capture, flows).cpu for flows in ((1,), (2,))] == [1, 0]
+
+
+def test_the_article_s_listing_has_a_handler_and_who_was_there_before():
+    """No samples, no time but the order: cadvisor handled two probes in its own context, then ksoftirqd/11 ten at once."""
+    cadvisor, ksoftirqd = ("cadvisor", 10137, 10436), ("ksoftirqd/11", 76, 76)
+    found = one(Capture(lacks=("recorder",)).gap(2, 2.118, ksoftirqd, cpu=11, before=cadvisor))
+    assert (found.cpu, found.handler.comm, found.backlog, found.before.pid, found.note) == (11, "ksoftirqd/11", 10, 10137, "no_samples")
+
+
+JUNK = st.recursive(
+    st.none() | st.booleans() | st.integers(-(2**70), 2**70) | st.floats() | st.text(max_size=5),
+    lambda inner: st.lists(inner, max_size=4) | st.dictionaries(st.text(max_size=5), inner, max_size=3),
+    max_leaves=8,
+)
+SECONDS = st.floats(1.5, 2.5)
+
+
+@st.composite
+def recorded(draw):
+    """Runs in any order and overlapping, on the CPU of the gap and another."""
+    capture = Capture(lacks=draw(st.sampled_from([(), ("rx_trace",), ("recorder",)])))
+    if draw(st.booleans()):
+        capture.gap(2, draw(st.floats(2.05, 2.2)), draw(st.sampled_from([NAPI, KSOFTIRQD, READER])))
+    for _ in range(draw(st.integers(0, 8))):
+        start, end = sorted((draw(SECONDS), draw(SECONDS)))
+        task, stack = draw(st.sampled_from([READER, HOG, OTHER, SWAPPER, NAPI])), draw(st.sampled_from([USER, IDLE, TIMER, UNLOCK, POLL]))
+        capture.run(start, end, task, stack, cpu=draw(st.integers(0, 1)))
+    for _ in range(draw(st.integers(0, 2))):
+        start, end = sorted((draw(SECONDS), draw(SECONDS)))
+        capture.hole(start, end, cpu=draw(st.integers(0, 1)))
+    return capture
+
+
+@settings(deadline=None)
+@given(recorded(), st.floats(0.001, 0.4))
+def test_shares_are_shares(capture, length):
+    found = explain([stall(2.0, length + 0.009)], capture.json(), 0)[0]
+    assert all(0 <= run.share <= 1 for run in found.runs)
+    assert sum(run.share for run in found.runs) <= 1 + 1e-9
+    assert 0 <= found.share <= 1 and (found.blocker is None or found.blocker.share >= EXPLAINED)
+
+
+PARTS = ("clock", "capabilities", "gaps", "gaps_omitted", "recorded", "cpus", "stacks", "runs", "holes")
+
+
+@settings(deadline=None)
+@given(st.fixed_dictionaries({}, optional={part: JUNK for part in PARTS}))
+def test_what_makes_no_sense_explains_nothing_and_raises_nothing(junk):
+    for capture in (junk, {**stalled([(2.0, 0.118)]).json(), **junk}):
+        found = explain([stall(2.0, 0.118)], capture, 0)[0]
+        assert 0 <= found.share <= 1
+
+
+@settings(deadline=None)
+@given(
+    st.sampled_from(["runs", "gaps"]),
+    st.dictionaries(st.sampled_from(["start_ns", "end_ns", "cpu", "pid", "stacks", "handled", "comm"]), JUNK),
+)
+def test_one_row_that_makes_no_sense_costs_itself(part, junk):
+    capture = stalled([(2.0, 0.118)]).json()
+    capture[part] = [{**capture[part][0], **junk}, *capture[part]]
+    found = explain([stall(2.0, 0.118)], capture, 0)[0]
+    assert 0 <= found.share <= 1
