@@ -29,7 +29,7 @@ _OF_CAPTURE = (
     "capture_packets",
     "capture_bytes",
 )
-_OPENED = ("receiver", "application", "unknown", "sender")
+_OPENED = ("receiver", "application", "unknown")
 _BY_STATUS = ("stalling", "suspect")
 
 
@@ -86,7 +86,7 @@ def _asked_for(rows: Mapping[str, Any], reached: Mapping[str, Any], names: Seque
 
 def _worst(rows: Mapping[str, Any], reached: Mapping[str, Any], most: int) -> tuple[list[str], list[str]]:
     bad = [row for status in _BY_STATUS for row in rows.values() if row["status"] == status]
-    unfit = {row["host"]: why for row in bad if (why := _unfit(row, reached) or _blameless(row))}
+    unfit = {row["host"]: why for row in bad if (why := _blameless(row) or _unfit(row, reached))}
     unfit |= {row["host"]: "not measured" for row in rows.values() if row["status"] == "not_measured"}
     fit = [row["host"] for row in bad if row["host"] not in unfit]
     unfit |= dict.fromkeys(fit[most:], f"stall_suspects_max is {most}, and others are worse")
@@ -100,7 +100,10 @@ def _unfit(row: Mapping[str, Any], reached: Mapping[str, Any]) -> str:
 
 
 def _blameless(row: Mapping[str, Any]) -> str:
-    return "" if row["blame"]["side"] in _OPENED else "nothing is held up on it"
+    side = row["blame"]["side"]
+    if side == "sender":
+        return "it stalls as a sender, and a capture looks at receiving"
+    return "" if side in _OPENED else "nothing is held up on it"
 
 
 def _sentences(unfit: Mapping[str, str]) -> list[str]:

@@ -42,7 +42,7 @@ def chosen(first, rows, **changed):
         ({"a1": "stalling/receiver", "a2": "stalling/receiver", "b1": "suspect/unknown"}, {}, ["a1", "a2"]),
         ({"a1": "stalling/receiver", "a2": "stalling/receiver"}, {"suspects_max": 1}, ["a1"]),
         ({"a1": "suspect", "a2": "suspect/receiver"}, {}, ["a2"]),
-        ({"b2": "stalling/sender", "a1": "stalling/sender"}, {}, ["a1"]),
+        ({"b2": "stalling/receiver", "a1": "stalling/sender", "a2": "suspect/receiver"}, {}, ["a2"]),
         ({"a1": "not_measured", "a2": "suspect/receiver"}, {}, ["a2"]),
         ({"a1": "stalling/receiver"}, {"capture_hosts": ["b1", "b1", "a3"]}, ["b1", "a3"]),
         ({"a1": "not_measured"}, {"capture_hosts": ["a1", "b2"]}, []),
@@ -56,7 +56,8 @@ def test_the_worst_that_can_be_opened_up_are(first, rows, changed, suspects):
     ("rows", "changed", "words"),
     [
         ({"a1": "not_measured", "b1": "not_measured"}, {}, "Not captured: a1, b1 (not measured)."),
-        ({"b2": "stalling/sender"}, {}, "b2 (no probe can reach it"),
+        ({"b2": "stalling/receiver"}, {}, "b2 (no probe can reach it"),
+        ({"a1": "stalling/sender"}, {}, "a1 (it stalls as a sender"),
         ({"a1": "suspect"}, {}, "a1 (nothing is held up on it)"),
         ({"a1": "stalling/receiver", "a2": "stalling/receiver"}, {"suspects_max": 1}, "a2 (stall_suspects_max is 1"),
         (dict.fromkeys(RACKS, "stalling/receiver"), {"suspects_max": 6}, "no clear host to compare with"),

@@ -62,6 +62,8 @@ def test_sources_and_targets_are_those_within_the_hosts():
     ("raw", "words"),
     [
         ({"stall_hosts": "rack_a", "stall_targets": "outside"}, "none of its hosts is in stall_hosts 'rack_a'"),
+        ({"stall_capture_hosts": ["a3x"]}, "stall_capture_hosts names 'a3x'"),
+        ({"stall_capture_hosts": ["b1"], "stall_hosts": "rack_a"}, "no host of stall_hosts is called so"),
         ({"stall_outside_group": "outsiders"}, "stall_outside_group is 'outsiders'"),
         ({"stall_services": [{"name": "s", "target": "zz", "port": 80}]}, "'s' has target 'zz'"),
         ({"stall_services": [{"name": "s", "node_port": 80, "backend": "zz"}]}, "'s' has backend 'zz'"),

@@ -6,7 +6,7 @@ import time
 import pytest
 
 from ansible_collections.fleet.stall.plugins.plugin_utils import interrupt
-from ansible_collections.fleet.stall.plugins.plugin_utils.jobs import OBSERVE
+from ansible_collections.fleet.stall.plugins.plugin_utils.jobs import CAPTURE, OBSERVE
 from ansible_collections.fleet.stall.plugins.plugin_utils.rundir import RunDir
 
 END = time.mktime((2026, 11, 23, 12, 30, 15, 0, 0, -1))
@@ -34,6 +34,27 @@ def test_the_command_keeps_inventory_user_and_limit(run):
     assert command[:5] == [sys.executable, "/usr/bin/ansible-playbook", "-i", "inventories/x", "--limit"]
     assert command[-5:] == ["-e", f"stall_run={run.id}", "-e", f"stall_runs_dir={run.path.parent}", str(interrupt.STOP_PLAYBOOK)]
     assert "diagnose.yml" not in command and interrupt.STOP_PLAYBOOK.is_file()
+
+
+def test_of_a_capture_only_those_who_take_part_are_asked(run):
+    capture = run.create_capture()
+    capture.write_plan(
+        {"run": {"id": capture.id}, "hosts": {"one": {}, "two": {}}}, {OBSERVE: {"one": {}, "two": {}}, CAPTURE: {"one": {}}}
+    )
+    for host, job in (("one", CAPTURE), ("two", OBSERVE)):
+        capture.write_host(host, job.job, {"state": "started"})
+    command = interrupt.stop_command(["ansible-playbook", "diagnose.yml"], ["diagnose.yml"], capture)
+    assert '{"stall_hosts": "one,two"}' in command and f"stall_run={run.id}" in command
+    ended = f"import pathlib; [job.unlink() for job in pathlib.Path({str(capture.path)!r}).glob('evidence/*/*job.json')]"
+    said = stopped([sys.executable, "-c", ended], capture)
+    assert "of 2 hosts" in said[0] and said[1] == "no observer is left on any host." and said[-1].endswith(str(run.path))
+
+
+def test_a_name_that_is_a_pattern_does_not_choose_hosts(run):
+    capture = run.create_capture()
+    capture.write_plan({"run": {"id": capture.id}, "hosts": {"!all": {}}}, {CAPTURE: {"!all": {}}})
+    capture.write_host("!all", CAPTURE.job, {"state": "started"})
+    assert not any("stall_hosts" in word for word in interrupt.stop_command(["ansible-playbook"], [], capture))
 
 
 def test_observers_that_were_ended_are_not_spoken_of_as_left(run):

@@ -3,6 +3,7 @@
 import pytest
 
 from ansible_collections.fleet.stall.plugins.plugin_utils import outcome
+from ansible_collections.fleet.stall.plugins.plugin_utils.jobs import CAPTURE
 
 JOB = {
     "dir": "/run/fleet.stall/x",
@@ -85,6 +86,12 @@ def test_an_unreachable_host_is_told_by_what_ssh_said(message, reason):
 def test_a_host_without_room_for_ansible_is_not_called_unreachable():
     failure = outcome.of_unreachable("Failed to create temporary directory. In some cases, you may have been able to authenticate ...")
     assert failure.stage == "start" and "ansible_pipelining" in failure.remedy
+
+
+def test_a_capture_that_is_refused_is_named_as_one():
+    refused = {"failed": True, "msg": "run 'x' is capturing on this host", "remedy": "wait for it"}
+    assert outcome.of_result(refused, "/usr/bin/python3", CAPTURE).stage == "capture"
+    assert "capture was started" in outcome.interrupted(CAPTURE).reason and outcome.stopped(CAPTURE).stage == "capture"
 
 
 def test_what_the_become_program_said_is_the_reason():

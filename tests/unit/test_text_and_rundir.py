@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from ansible_collections.fleet.stall.plugins.plugin_utils import rundir, text
-from ansible_collections.fleet.stall.plugins.plugin_utils.jobs import OBSERVE
+from ansible_collections.fleet.stall.plugins.plugin_utils.jobs import CAPTURE, OBSERVE
 from ansible_collections.fleet.stall.plugins.plugin_utils.rundir import RunDir, RunDirError
 
 NAMES = st.text(max_size=300)
@@ -108,6 +108,26 @@ def test_hosts_whose_task_never_ran_and_hosts_that_observe_are_told_apart(tmp_pa
     run.write_host("refused", "status", {})
     assert run.started(run.manifest()["hosts"]) == ["started"]
     assert run.unheard(run.manifest()["hosts"]) == ["unheard"]
+
+
+def test_a_capture_is_a_run_inside_its_run(tmp_path):
+    run = run_with(tmp_path)
+    assert not run.capture.is_planned and not run.is_capture
+    capture = run.create_capture()
+    capture.write_plan({"run": {"id": capture.id}, "hosts": {"one": {}, "two": {}}}, {OBSERVE: {"two": {}}, CAPTURE: {"one": {}}})
+    assert run.capture.is_planned and capture.is_capture and capture.of.path == run.path and capture.id == f"{run.id}.capture"
+    assert RunDir.find(tmp_path / "runs", "latest").path == run.path
+    assert capture.unheard(["one", "two"]) == ["two"] and capture.unheard(["one", "two"], CAPTURE) == ["one"]
+    capture.write_host("one", CAPTURE.job, {})
+    capture.write_host("one", CAPTURE.status, {"status": "not_measured"})
+    assert capture.started(["one", "two"], CAPTURE) == ["one"] and capture.started(["one", "two"]) == []
+    assert capture.evidence(["one", "two"], CAPTURE) == ({"one": {"status": "not_measured"}}, [])
+
+
+def test_a_capture_whose_planning_was_broken_off_is_made_anew(tmp_path):
+    run = run_with(tmp_path)
+    run.create_capture().write_host("one", "plan", {"old": True})
+    assert run.create_capture().read("one", "plan") is None
 
 
 def test_a_file_is_replaced_whole_or_not_at_all(tmp_path, monkeypatch):

@@ -13,6 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from ansible_collections.fleet.stall.plugins.plugin_utils import transfer
+from ansible_collections.fleet.stall.plugins.plugin_utils.jobs import CAPTURE
 
 RUN, HOST = "20261123T042300Z-1a2b", "web '1'"
 RESULT = {"schema_version": 1, "run": RUN, "host": HOST, "status": "measured", "flows": []}
@@ -52,6 +53,11 @@ def test_an_observer_that_died_is_not_waited_for(tmp_path):
     with pytest.raises(transfer.TransferError, match="ended without a result"):
         transfer.content(read(tmp_path / "none", NOBODY, 60), RUN, HOST)
     assert time.monotonic() - started < 50
+
+
+def test_a_capture_is_called_one(tmp_path):
+    with pytest.raises(transfer.TransferError, match="its capture ended without a result"):
+        transfer.content(read(tmp_path / "none"), RUN, HOST, CAPTURE)
 
 
 def test_an_observer_that_hangs_is_given_up(tmp_path):
