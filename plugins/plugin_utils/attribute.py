@@ -10,7 +10,7 @@ from typing import Any
 
 from ansible_collections.fleet.stall.plugins.plugin_utils import (
     application,
-    case,
+    cases,
     culprits,
     findings,
     observer_effect,
@@ -111,12 +111,12 @@ def _host(row: Mapping[str, Any], role: str, capture: Mapping[str, Any] | None, 
     assert capture is not None
     offset, tied = window.judged.offsets.get(host, 0), window.is_tied(host)
     observe = window.evidence.get(host) or {}
-    explained = with_steal(explain(stalls, capture, offset), case.stolen_ns(observe))
+    explained = with_steal(explain(stalls, capture, offset), cases.stolen_ns(observe))
     asked = role == "suspect" and row["status"] in ("stalling", "suspect") and row["blame"]["side"] in SIDES
     found = _culprits(row, explained, capture, observe, window) if asked else []
     klass = _class(row, explained, found) if asked else None
     causes = (
-        case.causes(found, explained, klass, capture, observe, lambda one: catalogue_of_causes.match(window.catalogue, one))
+        cases.causes(found, explained, klass, capture, observe, lambda one: catalogue_of_causes.match(window.catalogue, one))
         if asked
         else []
     )
@@ -126,7 +126,7 @@ def _host(row: Mapping[str, Any], role: str, capture: Mapping[str, Any] | None, 
         **row,
         "causes": causes,
         "trigger": _trigger(found[0]) if found and not found[0].usual else None,
-        "remedies": case.remedies(causes),
+        "remedies": cases.remedies(causes),
         "events": [*row["events"], *events],
         "capture": {
             "role": role,

@@ -56,6 +56,11 @@ class Culprit:
     cgroup: str | None = None
 
     @property
+    def key(self) -> tuple[str, object]:
+        """As of a run of it."""
+        return ("softirq", self.vector) if self.vector else ("pid", self.pid)
+
+    @property
     def explains(self) -> bool:
         return self.events > 0 and not self.usual
 

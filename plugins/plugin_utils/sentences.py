@@ -72,7 +72,7 @@ def _of_culprit(culprit: Culprit, looked: Sequence[Explained]) -> str:
 
 def handled(culprit: Culprit, looked: Sequence[Explained]) -> str:
     """The handler, the CPU and the backlog of the culprit's longest stall."""
-    own = [one for one in looked if one.blocker and (one.blocker.vector, one.blocker.task.pid) == (culprit.vector, culprit.pid)]
+    own = [one for one in looked if one.blocker and one.blocker.key == culprit.key]
     own = own or [one for one in looked if one.cpu in culprit.cpus]
     worst = max(own, key=lambda one: one.drain_ns - one.start_ns, default=None)
     if worst is None or worst.handler is None:
