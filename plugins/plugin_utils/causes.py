@@ -17,8 +17,11 @@ from typing import Any
 
 import yaml
 
-from ansible_collections.fleet.stall.plugins.plugin_utils import evidence, facts, schema
+from ansible_collections.fleet.stall.plugins.plugin_utils import schema
+from ansible_collections.fleet.stall.plugins.plugin_utils.case import Case, version
 from ansible_collections.fleet.stall.plugins.plugin_utils.cause import Cause
+from ansible_collections.fleet.stall.plugins.plugin_utils.evidence import weigh
+from ansible_collections.fleet.stall.plugins.plugin_utils.facts import is_known
 from ansible_collections.fleet.stall.plugins.plugin_utils.text import printable
 
 _ROOT = Path(__file__).resolve().parents[2]
@@ -108,7 +111,7 @@ def _beyond_form(row: dict[str, Any], path: Path) -> Iterator[str]:
     measured = [(f"counters[{position}].fact", counter["fact"]) for position, counter in enumerate(row.get("counters", []))]
     measured += [("test.fact", row["test"]["fact"])] if "test" in row else []
     for at, name in measured:
-        if not facts.is_known(name):
+        if not is_known(name):
             yield f"{at}: {name!r} is not measured: docs/CAUSES.md has the names of what is"
     yield from _range(row.get("kernel", {}))
 
@@ -121,7 +124,7 @@ def _expression(at: str, pattern: str) -> Iterator[str]:
 
 
 def _range(kernel: Mapping[str, str]) -> Iterator[str]:
-    first, last = evidence.version(kernel.get("from")), evidence.version(kernel.get("to"))
+    first, last = version(kernel.get("from")), version(kernel.get("to"))
     if first and last and first >= last:
         yield f"kernel.to: {kernel['to']!r} is not after kernel.from {kernel['from']!r}: `to` is the first version without it"
 
@@ -132,8 +135,8 @@ def match(catalogue: Catalogue, case: Mapping[str, Any]) -> list[dict[str, Any]]
 
     What was measured on the host is not trusted: it never raises, and evidence is fit to print.
     """
-    seen = evidence.Case.of(case)
-    found = [(weighed, cause) for cause in catalogue.causes if (weighed := evidence.weigh(cause, seen)) is not None]
+    seen = Case.of(case)
+    found = [(weighed, cause) for cause in catalogue.causes if (weighed := weigh(cause, seen)) is not None]
     found.sort(key=lambda item: (*item[0].order(), item[1].id))
     return [
         {

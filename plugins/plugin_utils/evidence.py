@@ -3,9 +3,9 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """How much what was measured speaks for one cause.
 
-Where a cause has frames, they are asked for first: alone they give `suspected`; with a counter (or a line of the kernel log), the causal test
-or a decisive trigger `probable`; with a counter and, where there is one, the test `confirmed`. A cause without frames is `suspected` by one
-kind of evidence and `probable` by two. What was measured and speaks against it leaves `suspected` at most.
+Where a cause has frames, they are asked for first: alone they give ``suspected``; with a counter (or a line of the kernel log), the causal
+test or a decisive trigger ``probable``; with a counter and, where there is one, the test ``confirmed``. A cause without frames is
+``suspected`` by one kind of evidence and ``probable`` by two. What was measured and speaks against it leaves ``suspected`` at most.
 """
 
 from __future__ import annotations
@@ -14,10 +14,9 @@ import math
 import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from typing import Any
 
+from ansible_collections.fleet.stall.plugins.plugin_utils.case import Case, version
 from ansible_collections.fleet.stall.plugins.plugin_utils.cause import Cause, Measure, Pattern, Trigger
-from ansible_collections.fleet.stall.plugins.plugin_utils.symbols import normalise_stack
 from ansible_collections.fleet.stall.plugins.plugin_utils.text import printable
 
 SUSPECTED, PROBABLE, CONFIRMED = 1, 2, 3
@@ -27,7 +26,6 @@ FRAMES_SHARE = 0.25
 # How much more often the signature is to be met before stalls than in quiet time, and from how many quiet samples on that is asked
 TIMES_QUIET = 2.0
 QUIET_SAMPLES = 20.0
-LONGEST_TEXT = 4096
 # d15121be7485: from here on softirqs run at the end of an interrupt, even while ksoftirqd is awake and a task is in a system call
 NO_HAND_OFF = (6, 5, 0)
 PREEMPTIBLE = ("full", "lazy", "rt")
@@ -35,63 +33,6 @@ _MASKING = re.compile(
     r"(?:_raw_|raw_)?(?:spin|read|write)_(?:un)?lock_(?:bh|irq|irqsave|irqrestore)$|queued_spin_lock_slowpath$|queued_(?:read|write)_lock_slowpath$"
     r"|__?local_bh_(?:enable|disable)|handle_softirqs$|arch_local_irq_|raw_local_irq_"
 )
-
-
-@dataclass(frozen=True, slots=True)
-class Case:
-    """What is known of a host's stalls that belong together (docs/ARCHITECTURE.md), made safe to use."""
-
-    kind: str | None
-    stacks: tuple[tuple[tuple[str, ...], float], ...]
-    quiet: tuple[tuple[tuple[str, ...], float], ...]
-    stacks_s: float | None
-    quiet_s: float | None
-    trigger: Mapping[str, str]
-    on_rx_cpu: bool | None
-    handler: str
-    cpu: str
-    facts: Mapping[str, float]
-    kernel: tuple[int, int, int] | None
-    preemption: str
-    log: tuple[str, ...]
-
-    @classmethod
-    def of(cls, case: Mapping[str, Any]) -> Case:
-        trigger = case.get("trigger")
-        handler = case.get("handler")
-        numbers = case.get("facts")
-        cpu = case.get("cpu")
-        return cls(
-            kind=case["class"] if isinstance(case.get("class"), str) else None,
-            stacks=_stacks(case.get("stacks")),
-            quiet=_stacks(case.get("quiet")),
-            stacks_s=_positive(case.get("stacks_s")),
-            quiet_s=_positive(case.get("quiet_s")),
-            trigger=_texts(trigger) if isinstance(trigger, Mapping) else {},
-            on_rx_cpu=case["on_rx_cpu"] if isinstance(case.get("on_rx_cpu"), bool) else None,
-            handler=str((handler.get("comm") if isinstance(handler, Mapping) else handler) or ""),
-            cpu="" if cpu is None else str(cpu),
-            facts={name: float(n) for name, n in numbers.items() if is_number(n)} if isinstance(numbers, Mapping) else {},
-            kernel=version(case.get("kernel")),
-            preemption=str(case.get("preemption") or ""),
-            log=tuple(str(line)[:LONGEST_TEXT] for line in case.get("log") or [] if isinstance(line, str)),
-        )
-
-    def value(self, measure: Measure) -> float | None:
-        """What was measured: for a group with those above it, which throttle it too, one that holds if there is one."""
-        found = [self.facts[name] for name in self._names(measure.fact) if name in self.facts]
-        return next((value for value in found if measure.holds(value)), found[0] if found else None)
-
-    def _names(self, fact: str) -> list[str]:
-        if "{cpu}" in fact:
-            return [fact.replace("{cpu}", self.cpu)] if self.cpu else []
-        if "{handler}" in fact:
-            return [fact.replace("{handler}", self.handler)] if self.handler else []
-        if "{cgroup}" in fact:
-            path = self.trigger.get("cgroup", "").rstrip("/")
-            above = [path[:end] for end in range(len(path), 0, -1) if end == len(path) or path[end] == "/"]
-            return [fact.replace("{cgroup}", group) for group in above]
-        return [fact]
 
 
 @dataclass(frozen=True, slots=True)
@@ -129,7 +70,9 @@ def weigh(cause: Cause, case: Case) -> Weighed | None:
         if agrees is False:
             return None
         most = most if agrees else SUSPECTED
-        says.append(_trigger_sentence(cause.only_if[kind], case.trigger) if agrees else f"not known: {', '.join(cause.only_if[kind])}")
+        says.append(
+            _trigger_sentence(cause.only_if[kind], case.trigger) if agrees else f"its {' and '.join(cause.only_if[kind])} is not known"
+        )
 
     # What another CPU than that of the packets ran kept none of them waiting; an application can wait for any CPU.
     elsewhere = case.on_rx_cpu is False and kind != "R"
@@ -173,7 +116,7 @@ def weigh(cause: Cause, case: Case) -> Weighed | None:
         says.append(out)
         level -= 1
     level = max(SUSPECTED, min(level, most))
-    return Weighed(level, kind, tuple(says), share, len(pattern.frames) if pattern else 0, cause.symptom)
+    return Weighed(level, kind, tuple(dict.fromkeys(says)), share, len(pattern.frames) if pattern else 0, cause.symptom)
 
 
 def _with_frames(stacks: bool, side: bool, trigger: bool, passed: bool | None, has_test: bool) -> int:
@@ -280,33 +223,3 @@ def _test_sentence(test: Measure, value: float | None, passed: bool | None) -> s
     if value is None:
         return f"{test.means}: not done"
     return f"{test.means}: {value:.6g} ({test.limit()} {'confirms it' if passed else 'would confirm it'})"
-
-
-def version(release: object) -> tuple[int, int, int] | None:
-    """(4, 9, 0) of ``4.9.0-8-amd64``; None for what begins with no version."""
-    found = re.match(r"(\d{1,9})\.(\d{1,9})(?:\.(\d{1,9}))?", release) if isinstance(release, str) else None
-    return (int(found[1]), int(found[2]), int(found[3] or 0)) if found else None
-
-
-def is_number(value: object) -> bool:
-    return isinstance(value, (int, float)) and not isinstance(value, bool) and abs(value) < 1e300
-
-
-def _positive(value: Any) -> float | None:
-    return float(value) if is_number(value) and value > 0 else None
-
-
-def _stacks(rows: Any) -> tuple[tuple[tuple[str, ...], float], ...]:
-    found = []
-    for row in rows if isinstance(rows, (list, tuple)) else ():
-        if isinstance(row, (list, tuple)) and len(row) == 2 and isinstance(row[0], str) and (weight := _positive(row[1])):
-            found.append((normalise_stack(row[0]), weight))
-    return tuple(found)
-
-
-def _texts(trigger: Mapping[str, Any]) -> dict[str, str]:
-    return {
-        name: str(value)[:LONGEST_TEXT].lower().removeprefix("sched_") if name == "policy" else str(value)[:LONGEST_TEXT]
-        for name, value in trigger.items()
-        if isinstance(name, str) and value is not None
-    }

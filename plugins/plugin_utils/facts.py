@@ -12,7 +12,7 @@ import re
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from ansible_collections.fleet.stall.plugins.plugin_utils.evidence import is_number
+from ansible_collections.fleet.stall.plugins.plugin_utils.case import is_number
 
 # name, unit, what it is
 TABLE: tuple[tuple[str, str, str], ...] = (
@@ -58,6 +58,7 @@ TABLE: tuple[tuple[str, str, str], ...] = (
     ("neighbours.<table>.entries", "entries", "neighbours in arp_cache or ndisc_cache"),
     ("neighbours.<table>.<name>.growth", "count", "forced_gc_runs, table_fulls, periodic_gc_runs of such a table"),
     ("machine.cpus", "CPUs", "CPUs that are online"),
+    ("machine.virtual", "0 or 1", "whether something says that this is a virtual machine"),
 )
 _NAMES = tuple(re.compile(re.sub(r"<\w+>", ".+", re.escape(name).replace(r"\<", "<").replace(r"\>", ">")) + r"\Z") for name, _, _ in TABLE)
 _BUSY_PACKETS = 1000
@@ -101,7 +102,7 @@ class _Reading:
         self.last = self.end or self.start
         self.series = _mapping(_mapping(row.get("series")).get("increments"))
         starts, ends = row.get("start_ns"), row.get("end_ns")
-        window = (ends - starts) / 1e9 if is_number(starts) and is_number(ends) else 0.0  # type: ignore[operator]
+        window = (ends - starts) / 1e9 if is_number(starts) and is_number(ends) else 0.0
         self.seconds = window if window > 0 and self.end else None
 
     def grown(self, *path: str) -> float | None:
@@ -139,6 +140,8 @@ def _most(values: Iterator[float | None]) -> float | None:
 
 
 def _machine(reading: _Reading) -> Iterator[tuple[str, Any]]:
+    if "virtualisation" in reading.last:
+        yield "machine.virtual", 0 if reading.last["virtualisation"] is None else 1
     online = reading.last.get("cpus_online")
     if isinstance(online, str) and re.fullmatch(r"\d{1,5}(-\d{1,5})?(,\d{1,5}(-\d{1,5})?)*", online):
         ranges = [[int(end) for end in part.split("-")] for part in online.split(",")]
@@ -205,7 +208,7 @@ def _sockets(reading: _Reading) -> Iterator[tuple[str, Any]]:
 def _conntrack(reading: _Reading) -> Iterator[tuple[str, Any]]:
     count, most = reading.last.get("count"), reading.last.get("max")
     yield "conntrack.count", count
-    yield "conntrack.used_share", count / most if is_number(count) and is_number(most) and most else None  # type: ignore[operator]
+    yield "conntrack.used_share", count / most if is_number(count) and is_number(most) and most else None
     for name in _mapping(reading.end.get("stats")):
         yield f"conntrack.{name}.growth", reading.grown("stats", name)
 
@@ -246,7 +249,7 @@ def _throttled(reading: _Reading) -> Iterator[tuple[str, Any]]:
         for key, name, units in (("throttled_us", "ms_per_s", 1000.0), ("throttled", "times_per_s", 1.0)):
             after, earlier = _mapping(row).get(key), _mapping(before.get(path)).get(key, 0)
             if is_number(after) and is_number(earlier):
-                rate = max(0.0, (after - earlier) / units / reading.seconds)  # type: ignore[operator]
+                rate = max(0.0, (after - earlier) / units / reading.seconds)
                 worst = max(worst, rate) if name == "ms_per_s" else worst
                 yield f"throttled.groups.{path}.{name}", rate
     yield "throttled.worst.ms_per_s", worst if worst or reading.end.get("complete") is True else None

@@ -4,8 +4,8 @@
 """One spelling for a kernel function, whatever the kernel, the compiler, the architecture and the tool made of its name.
 
 A cause is then written once for kernels 4.9 to 6.18. Compilers add suffixes to parts of a function, tools add offsets and marks, each
-architecture has its own entry to a system call, and kernels rename functions; the canonical spelling of a renamed one is the newest, and for
-file reads the oldest (`seq_read`), which is short for both.
+architecture has its own entry to a system call, and kernels rename functions; the canonical spelling of a renamed one is mostly the newest,
+and for file reads the oldest (``seq_read``), which is short for both.
 """
 
 from __future__ import annotations
