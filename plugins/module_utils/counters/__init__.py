@@ -18,6 +18,8 @@ from ansible_collections.fleet.stall.plugins.module_utils.counters import (
     kernel,
     kernel_log,
     machine,
+    neighbours,
+    netstat,
     network,
     pressure,
     rules,
@@ -26,6 +28,7 @@ from ansible_collections.fleet.stall.plugins.module_utils.counters import (
     softnet,
     threads,
     throttled,
+    vmstat,
 )
 
 READERS = {
@@ -41,6 +44,9 @@ READERS = {
     "sockets": sockets,
     "conntrack": conntrack,
     "dentries": dentries,
+    "neighbours": neighbours,
+    "netstat": netstat,
+    "vmstat": vmstat,
     "ipvs": ipvs,
     "rules": rules,
     "cgroups": cgroups,
