@@ -32,7 +32,7 @@ class ActionModule(ControllerAction):
         if parameters["run"]:
             run = RunDir.find(parameters["runs_dir"], parameters["run"])
             return _summary(run.manifest(), run)
-        asked = request.read(task_vars, self._templar.template, self._loader)
+        asked = request.with_kubernetes(request.read(task_vars, self._templar.template, self._loader))
         if self._task.check_mode:
             manifest = _manifest(asked, rundir.new_id(time.time()))
             _show(manifest)

@@ -179,6 +179,8 @@ def _services_are_complete(values: dict[str, Any]) -> Iterator[str]:
         by_target = service["target"] is not None and service["port"] is not None
         if by_port == by_target:
             yield f"{where} needs either node_port, or target and port."
+        elif service["protocol"] == "syn" and not by_port:
+            yield f"{where} has protocol 'syn', which is for a node_port: use 'http' or 'tcp' for a target and port."
         for key in ("node_port", "port"):
             if service[key] is not None and not 1 <= service[key] <= 65535:
                 yield f"{where} has {key} {_shown(service[key])}: it must be from 1 to 65535."

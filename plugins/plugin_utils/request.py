@@ -6,13 +6,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from ansible.errors import AnsibleError
 from ansible.parsing.dataloader import DataLoader
 
-from ansible_collections.fleet.stall.plugins.plugin_utils import causes, fleet, parameters
+from ansible_collections.fleet.stall.plugins.plugin_utils import causes, fleet, kubectl, kubernetes, parameters
 from ansible_collections.fleet.stall.plugins.plugin_utils.rundir import RunDir
 from ansible_collections.fleet.stall.plugins.plugin_utils.text import printable
 
@@ -62,6 +62,26 @@ def read(task_vars: Mapping[str, Any], template: Callable[[Any], Any], loader: D
 
     hosts, warnings = fleet.hosts(selected, patterns, set(task_vars["ansible_play_hosts_all"]), variable)
     return Request(values, hosts, unknown + warnings)
+
+
+def with_kubernetes(asked: Request) -> Request:
+    """With the layers that the cluster knows of, where stall_kubernetes asks for them; what it does not tell is a warning."""
+    values = asked.parameters
+    if not values["kubernetes"]:
+        return asked
+    try:
+        cluster = kubectl.discover(values["kubeconfig"], values["kube_context"])
+    except kubectl.KubectlError as error:
+        return replace(asked, warnings=[*asked.warnings, f"Kubernetes could not be asked: {error}"])
+    is_named = any(values["node_group"] in host["groups"] for host in asked.hosts.values())
+    members = [
+        name
+        for name, host in asked.hosts.items()
+        if (values["node_group"] in host["groups"] if is_named else values["outside_group"] not in host["groups"])
+    ]
+    found = kubernetes.layers(cluster.nodes, cluster.pods, cluster.services, asked.hosts, members, values["families"])
+    hosts, services = kubernetes.merge(found, asked.hosts, values["services"])
+    return Request({**values, "services": services}, hosts, [*asked.warnings, *cluster.warnings, *found.warnings])
 
 
 def find_run(task_vars: Mapping[str, Any], template: Callable[[Any], Any]) -> tuple[dict[str, Any], RunDir]:

@@ -63,6 +63,7 @@ def test_values_take_their_type_as_ansible_gives_it(raw, name, value):
         ({"stall_domains": {"rack": ""}}, ["stall_domains.rack"]),
         ({"stall_services": [{"name": "a"}]}, ["'a' needs either node_port, or target and port"]),
         ({"stall_services": [{**SERVICE, "target": "x", "port": 1}]}, ["'web' needs either"]),
+        ({"stall_services": [{"name": "a", "protocol": "syn", "target": "x", "port": 1}]}, ["'a' has protocol 'syn'", "node_port"]),
         ({"stall_services": [SERVICE, SERVICE]}, ["'web' is there more than once"]),
         ({"stall_services": [{**SERVICE, "node_port": 70000}]}, ["'web' has node_port 70000"]),
         ({"stall_services": [{**SERVICE, "path": "/ HTTP/1.1\r\nX:"}]}, ["'web' has path", "control character"]),

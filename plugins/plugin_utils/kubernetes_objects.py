@@ -1,0 +1,147 @@
+# Copyright: (c) 2026, fleet.stall contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Nodes, pods and services of the Kubernetes API (core/v1), cut down to what the layers need as each page arrives.
+
+The fields are those of the Kubernetes API reference. A reader gives None for an object of another shape, and for one that plays no part.
+"""
+
+from __future__ import annotations
+
+import ipaddress
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+
+@dataclass(frozen=True, slots=True)
+class Node:
+    """``addresses``: (type, address), as InternalIP, ExternalIP, Hostname, InternalDNS, ExternalDNS."""
+
+    name: str
+    addresses: tuple[tuple[str, str], ...] = ()
+
+    def of(self, *types: str) -> list[str]:
+        return [address for kind, address in self.addresses if kind in types]
+
+
+@dataclass(frozen=True, slots=True)
+class Pod:
+    """``owner``: kind of its controller, "" if it has none; ``created``: ISO 8601; ``host_address``: of the node it runs on."""
+
+    namespace: str
+    name: str
+    node: str
+    labels: Mapping[str, str]
+    addresses: tuple[str, ...]
+    host_network: bool
+    ready: bool
+    owner: str
+    created: str
+    host_address: str | None
+
+    def address(self, families: Sequence[int]) -> str | None:
+        """The first of its addresses in the first family that it has."""
+        by_family = {ipaddress.ip_address(address).version: address for address in reversed(self.addresses)}
+        return next((by_family[family] for family in families if family in by_family), None)
+
+
+@dataclass(frozen=True, slots=True)
+class Port:
+    protocol: str
+    node_port: int
+
+
+@dataclass(frozen=True, slots=True)
+class Service:
+    """A service with NodePorts. ``local``: a node passes what it gets to pods of its own alone (externalTrafficPolicy)."""
+
+    namespace: str
+    name: str
+    selector: Mapping[str, str]
+    ports: tuple[Port, ...]
+    local: bool
+    families: tuple[int, ...]
+
+    def selects(self, pod: Pod) -> bool:
+        """Without a selector the endpoints are kept by hand, and no pod is known to be one."""
+        return bool(self.selector) and pod.namespace == self.namespace and self.selector.items() <= pod.labels.items()
+
+
+def node(item: Any) -> Node | None:
+    name = _text(_in(item, "metadata", "name"))
+    listed = [(_text(_in(one, "type")), _text(_in(one, "address"))) for one in _list(_in(item, "status", "addresses"))]
+    return Node(name, tuple((kind, address) for kind, address in listed if kind and address)) if name else None
+
+
+def pod(item: Any) -> Pod | None:
+    namespace, name = _text(_in(item, "metadata", "namespace")), _text(_in(item, "metadata", "name"))
+    if not namespace or not name:
+        return None
+    several = [_in(one, "ip") for one in _list(_in(item, "status", "podIPs"))] or [_in(item, "status", "podIP")]
+    owners = [owner for owner in _list(_in(item, "metadata", "ownerReferences")) if _in(owner, "controller") is True]
+    ready = any(_in(one, "type") == "Ready" and _in(one, "status") == "True" for one in _list(_in(item, "status", "conditions")))
+    return Pod(
+        namespace=namespace,
+        name=name,
+        node=_text(_in(item, "spec", "nodeName")),
+        labels=_texts(_in(item, "metadata", "labels")),
+        addresses=tuple(address for one in several if (address := _address(one))),
+        host_network=_in(item, "spec", "hostNetwork") is True,
+        ready=ready and not _in(item, "metadata", "deletionTimestamp"),
+        owner=_text(_in(owners[0], "kind")) if owners else "",
+        created=_text(_in(item, "metadata", "creationTimestamp")),
+        host_address=_address(_in(item, "status", "hostIP")),
+    )
+
+
+def service(item: Any) -> Service | None:
+    """None for a service without a NodePort: of type ClusterIP (headless ones among them) or ExternalName."""
+    namespace, name = _text(_in(item, "metadata", "namespace")), _text(_in(item, "metadata", "name"))
+    listed = [(_text(_in(one, "protocol")) or "TCP", _in(one, "nodePort")) for one in _list(_in(item, "spec", "ports"))]
+    ports = tuple(Port(protocol, number) for protocol, number in listed if type(number) is int and 1 <= number <= 65535)
+    if not namespace or not name or not ports or _in(item, "spec", "type") not in ("NodePort", "LoadBalancer"):
+        return None
+    families = [{"IPv4": 4, "IPv6": 6}.get(_text(family)) for family in _list(_in(item, "spec", "ipFamilies"))]
+    return Service(
+        namespace=namespace,
+        name=name,
+        selector=_texts(_in(item, "spec", "selector")),
+        ports=ports,
+        local=_in(item, "spec", "externalTrafficPolicy") == "Local",
+        families=tuple(family for family in families if family),
+    )
+
+
+def nodes_of(pods: Sequence[Pod]) -> list[Node]:
+    """The nodes as far as pods tell, for who may not list them."""
+    found: dict[str, Node] = {}
+    for one in sorted(pods, key=lambda one: (one.node, one.namespace, one.name)):
+        if one.node and one.host_address:
+            found.setdefault(one.node, Node(one.node, (("InternalIP", one.host_address),)))
+    return list(found.values())
+
+
+def _in(item: Any, *keys: str) -> Any:
+    for key in keys:
+        item = item.get(key) if isinstance(item, dict) else None
+    return item
+
+
+def _list(value: Any) -> list:
+    return value if isinstance(value, list) else []
+
+
+def _text(value: Any) -> str:
+    return value if isinstance(value, str) else ""
+
+
+def _texts(value: Any) -> dict[str, str]:
+    return {key: text for key, text in value.items() if isinstance(text, str)} if isinstance(value, dict) else {}
+
+
+def _address(value: Any) -> str | None:
+    try:
+        return str(ipaddress.ip_address(value)) if isinstance(value, str) else None
+    except ValueError:
+        return None
