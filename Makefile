@@ -44,6 +44,7 @@ unit: dev-venv ## Unit tests (ARGS to pytest)
 
 integration: dev-venv lab-tools ## Integration tests on the lab (root; ARGS to pytest)
 	@$(PYTHON) tests/venvs.py ensure --optional 2.16 new
+	@$(PYTHON) tests/bootstrap/packages.py kubernetes || echo 'fleet.stall: skipped: without a kubectl its tests are'
 	$(AS_ROOT) $(PYTHON) -m pytest tests/integration $(ARGS)
 
 soak: dev-venv lab-tools ## Watch a fleet without faults for five minutes: nothing may be found (root)

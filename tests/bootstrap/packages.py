@@ -30,6 +30,9 @@ TOOLS = {
         "hping3": {"apt-get": "hping3", "dnf": "hping3"},
         "tcpdump": {"apt-get": "tcpdump", "dnf": "tcpdump"},
     },
+    "kubernetes": {
+        "kubectl": {"apt-get": "kubernetes-client", "dnf": "kubernetes-client"},
+    },
 }
 
 
