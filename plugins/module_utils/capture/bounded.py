@@ -22,7 +22,7 @@ PATIENCE_S = 1.0
 # Ended politely at this share of the size at which the kernel would kill it.
 SOFT_SHARE = 0.9
 COMPLAINT_BYTES = 400
-SIGNALS = (signal.SIGCHLD, signal.SIGTERM)
+SIGNALS = (signal.SIGCHLD, signal.SIGTERM, signal.SIGUSR2)
 
 
 def find(name: str) -> Optional[str]:
@@ -76,6 +76,19 @@ class Tool:
         if self.ended is None and not self._told:
             self._told = True
             os.kill(self._guard, signal.SIGTERM)
+
+    def nudge(self) -> None:
+        """Pass a SIGUSR2 on to it, which has perf write down what it has."""
+        if self.poll():
+            os.kill(self._guard, signal.SIGUSR2)
+
+    def pids(self) -> List[int]:
+        """Its guard's and its own, as far as they are known."""
+        try:
+            with open(f"/proc/{self._guard}/task/{self._guard}/children") as file:
+                return [self._guard] + [int(pid) for pid in file.read().split()]
+        except (OSError, ValueError):
+            return [self._guard]
 
     def finish(self) -> None:
         """End it and wait until it is gone: at most some two seconds, a tool that hangs in the kernel is left to its fate."""
@@ -154,7 +167,9 @@ def _watch(child: int, until: float) -> int:
         ended, status = os.waitpid(child, os.WNOHANG)
         if ended:
             return 128 + os.WTERMSIG(status) if os.WIFSIGNALED(status) else os.WEXITSTATUS(status)
-        if got is not None and got.si_signo == signal.SIGCHLD:
+        if got is not None and got.si_signo != signal.SIGTERM:
+            if got.si_signo == signal.SIGUSR2:
+                os.kill(child, signal.SIGUSR2)
             continue
         os.kill(child, signal.SIGKILL if asked else signal.SIGTERM)
         asked, until = True, time.monotonic() + PATIENCE_S

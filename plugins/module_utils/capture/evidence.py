@@ -1,0 +1,124 @@
+# Copyright: (c) 2026, fleet.stall contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""What was found, in the shape of capture.json: all times on the host's clock, stacks by number."""
+
+from typing import Any, Dict, Iterable, List, Optional, Tuple
+
+from ansible_collections.fleet.stall.plugins.module_utils.capture import gaps, stacks
+from ansible_collections.fleet.stall.plugins.module_utils.capture.clock import Clock
+from ansible_collections.fleet.stall.plugins.module_utils.capture.witness import Seen, Witness
+from ansible_collections.fleet.stall.plugins.module_utils.profile import runs
+
+MOST_GAPS = 1000
+MOST_HANDLERS = 50
+MOST_CALLS = 400
+MOST_FOLDED = 300
+# Files follow each other this closely where the recorder was only interrupted to write one.
+APART_NS = 30000000
+
+
+def found(session: Any, files: List[str], straced: Optional[Dict[str, Any]]) -> Dict[str, Any]:
+    """handlers, gaps, recorded, cpus, stacks, runs, holes, folded, slow_calls, processes, strace and omitted of capture.json."""
+    plan, clock, witness = session.plan, session.clock, session.witness
+    rows = session.rx.rows
+    seen = gaps.find(rows, gaps.intervals(plan["flows"]), int(plan["threshold_ms"] * 1e6))
+    kept = sorted(sorted(seen, key=lambda gap: gap["start_ns"] - gap["end_ns"])[:MOST_GAPS], key=lambda gap: gap["start_ns"])
+    handlers = gaps.handlers(rows)[:MOST_HANDLERS]
+    recording = stacks.read(files)
+    session.warnings += recording.problems
+    blocks, holes = stacks.timed(recording, kept, int(1e9 / plan["stack_hz"]))
+    table = Table()
+    calls = [call_row(each, clock) for each in chosen(witness.calls, kept)] + (straced or {}).get("slow_calls", [])
+    for pid in [row["tid"] for row in handlers] + [run.tid for run in blocks if run.tid] + [call["pid"] for call in calls]:
+        witness.meet(pid)
+    return {
+        "handlers": handlers,
+        "gaps": [gap_row(gap, clock) for gap in kept],
+        "gaps_omitted": len(seen) - len(kept),
+        "recorded": [[clock.real(start), clock.real(end)] for start, end in stacks.joined(recording.spans, APART_NS)],
+        "cpus": session.recorder.cpus if recording.samples else [],
+        "runs": [run_row(run, clock, table, witness) for run in blocks],
+        "holes": None if holes is None else [[cpu, clock.real(start), clock.real(end)] for cpu, start, end in holes],
+        "folded": folded_rows(stacks.folded(recording, kept), table),
+        "stacks": table.stacks,
+        "slow_calls": sorted(calls, key=lambda call: call["start_ns"]),
+        "processes": {str(pid): row for pid, row in witness.processes.items()},
+        "strace": (straced or {}).get("strace"),
+        "omitted": omitted(slow_calls=len(witness.calls) + witness.calls_omitted - min(len(witness.calls), MOST_CALLS)),
+    }
+
+
+class Table:
+    """Folded stacks by number."""
+
+    def __init__(self) -> None:
+        self.stacks: List[str] = []
+        self._places: Dict[str, int] = {}
+
+    def place(self, stack: str) -> int:
+        if stack not in self._places:
+            self._places[stack] = len(self.stacks)
+            self.stacks.append(stack)
+        return self._places[stack]
+
+
+def gap_row(gap: Dict[str, Any], clock: Clock) -> Dict[str, Any]:
+    handled = [[clock.real(row.at_ns), row.cpu, row.pid, row.tid, row.comm, row.flow, row.number] for row in gap["handled"]]
+    return {"start_ns": clock.real(gap["start_ns"]), "end_ns": clock.real(gap["end_ns"]), "cpu": gap["cpu"], "handled": handled}
+
+
+def run_row(run: runs.Run, clock: Clock, table: Table, witness: Witness) -> Dict[str, Any]:
+    return {
+        "start_ns": clock.real(run.start_ns),
+        "end_ns": clock.real(run.end_ns),
+        "cpu": run.cpu,
+        "pid": run.pid,
+        "tid": run.tid,
+        "comm": run.comm,
+        "policy": (witness.processes.get(run.tid) or {}).get("policy"),
+        "samples": run.samples,
+        "kernel": round(run.kernel, 3),
+        "stacks": [[table.place(stack), count] for stack, count in run.stacks],
+    }
+
+
+def folded_rows(folded: Dict[str, Any], table: Table) -> Dict[str, Any]:
+    def rows(counts: Dict[Tuple[str, str], int]) -> List[List[Any]]:
+        ordered = sorted(counts.items(), key=lambda item: (-item[1], item[0]))[:MOST_FOLDED]
+        return [[comm, table.place(stack), count] for (comm, stack), count in ordered]
+
+    return dict(folded, gaps=rows(folded["gaps"]), quiet=rows(folded["quiet"]))
+
+
+def chosen(calls: List[Seen], kept: Iterable[Dict[str, Any]]) -> List[Seen]:
+    """Those near gaps before the others, the longest first, as many as there is room for."""
+    near = stacks.Windows(stacks.around(list(kept)))
+
+    def worth(seen: Seen) -> Tuple[bool, int]:
+        call = seen.call
+        return (not near.touch(call.start_ns, call.start_ns + call.duration_ns), -call.duration_ns)
+
+    return sorted(calls, key=worth)[:MOST_CALLS]
+
+
+def call_row(seen: Seen, clock: Clock) -> Dict[str, Any]:
+    call = seen.call
+    return {
+        "start_ns": clock.real(call.start_ns),
+        "duration_ms": round(call.duration_ns / 1e6, 3),
+        "on_cpu_ms": None if call.on_cpu_ns is None else round(min(call.on_cpu_ns, call.duration_ns) / 1e6, 3),
+        "cpu": call.cpu,
+        "pid": call.pid,
+        "tid": call.tid,
+        "comm": call.comm,
+        "call": call.call,
+        "fd": call.fd,
+        "path": seen.path,
+        "buffer": None,
+        "how": call.how,
+    }
+
+
+def omitted(**counts: int) -> Dict[str, int]:
+    return {part: count for part, count in counts.items() if count > 0}

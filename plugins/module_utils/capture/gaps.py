@@ -1,0 +1,149 @@
+# Copyright: (c) 2026, fleet.stall contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The host's own view of a stall: probes that were handled late, in a burst, after a silence. Pure.
+
+That alone tells a stall of this host from one of the source (a source that did not send has nothing to catch up with) and from loss.
+"""
+
+import bisect
+from typing import Any, Dict, Iterable, List, NamedTuple, Optional, Sequence, Tuple
+
+BEFORE_NS = 50000000
+MOST_ROWS_BEFORE = 40
+MOST_ROWS = 150
+
+
+class Handled(NamedTuple):
+    """One probe and who handled it. `flow` and `number` are None where the trace does not tell them."""
+
+    at_ns: int
+    cpu: int
+    pid: int
+    tid: int
+    comm: str
+    flow: Optional[int]
+    number: Optional[int]
+
+
+class Late(NamedTuple):
+    """One flow's silence: from when its next probe was due until it was handled, on this CPU, with more on its heels."""
+
+    start_ns: int
+    end_ns: int
+    cpu: int
+    flow: Optional[int]
+
+
+class _State:
+    __slots__ = ("last_ns", "late")
+
+    def __init__(self, last_ns: int) -> None:
+        self.last_ns = last_ns
+        self.late: Optional[Late] = None
+
+
+class Finder:
+    """Tells of a silence as soon as its end is certain. Rows of a flow must come in the order of time."""
+
+    def __init__(self, intervals_ns: Dict[Optional[int], int], threshold_ns: int) -> None:
+        """`intervals_ns` by flow id; None: the interval of rows that name no flow."""
+        self._intervals, self._threshold = intervals_ns, threshold_ns
+        self._states: Dict[Optional[int], _State] = {}
+
+    def add(self, row: Handled) -> Optional[Late]:
+        """The silence that this row proves to have been a backlog: the second one to come out of it."""
+        interval = self._intervals.get(row.flow)
+        if not interval:
+            return None
+        state = self._states.get(row.flow)
+        if state is None:
+            self._states[row.flow] = _State(row.at_ns)
+            return None
+        silence = row.at_ns - state.last_ns
+        found = None
+        if silence >= interval + self._threshold:
+            state.late = Late(state.last_ns + interval, row.at_ns, row.cpu, row.flow)
+        elif silence <= interval // 2:
+            found, state.late = state.late, None
+        else:
+            state.late = None
+        state.last_ns = max(state.last_ns, row.at_ns)
+        return found
+
+
+def intervals(flows: Sequence[Dict[str, Any]]) -> Dict[Optional[int], int]:
+    """{flow id: interval in ns}; rows that name no flow are as dense as the densest flow at the least."""
+    found: Dict[Optional[int], int] = {flow["id"]: int(flow["interval_ms"] * 1e6) for flow in flows}
+    if found:
+        found[None] = min(found.values())
+    return found
+
+
+def find(rows: Iterable[Handled], intervals_ns: Dict[Optional[int], int], threshold_ns: int) -> List[Dict[str, Any]]:
+    """The gaps of rows in any order: [{start_ns, end_ns, cpu, handled [row, ..]}, ..] by time.
+
+    A gap: what flows were late at the same time on the same CPU. It starts when the first of their probes was due and ends when the
+    first was handled. `handled`: what that CPU handled from 50 ms before to the last of the backlog.
+    """
+    ordered = sorted(rows, key=_at)
+    finder = Finder(intervals_ns, threshold_ns)
+    late = [found for found in map(finder.add, ordered) if found]
+    by_cpu: Dict[int, List[Handled]] = {}
+    for row in ordered:
+        by_cpu.setdefault(row.cpu, []).append(row)
+    return [_described(gap, by_cpu[gap.cpu], intervals_ns) for gap in merged(late)]
+
+
+def _at(row: Handled) -> int:
+    return row.at_ns
+
+
+def merged(late: Sequence[Late]) -> List[Late]:
+    """Silences that overlap on one CPU as one, by start."""
+    found: List[Late] = []
+    open_on: Dict[int, int] = {}
+    for each in sorted(late, key=lambda silence: (silence.start_ns, silence.end_ns)):
+        place = open_on.get(each.cpu)
+        if place is not None and each.start_ns < found[place].end_ns:
+            found[place] = found[place]._replace(end_ns=min(found[place].end_ns, each.end_ns))
+        else:
+            open_on[each.cpu] = len(found)
+            found.append(each)
+    return found
+
+
+def _described(gap: Late, rows: Sequence[Handled], intervals_ns: Dict[Optional[int], int]) -> Dict[str, Any]:
+    times = [row.at_ns for row in rows]
+    first = bisect.bisect_left(times, gap.end_ns)
+    before = bisect.bisect_left(times, gap.start_ns - BEFORE_NS)
+    last = _end_of_backlog(rows, first, intervals_ns)
+    handled = list(rows[max(before, first - MOST_ROWS_BEFORE) : first]) + list(rows[first : min(last, first + MOST_ROWS)])
+    return {"start_ns": gap.start_ns, "end_ns": gap.end_ns, "cpu": gap.cpu, "handled": handled}
+
+
+def _end_of_backlog(rows: Sequence[Handled], first: int, intervals_ns: Dict[Optional[int], int]) -> int:
+    """Index after the last row that came faster on the heels of its flow's last one than it was sent."""
+    seen: Dict[Optional[int], int] = {}
+    until = rows[first].at_ns
+    last = first
+    for index in range(first, len(rows)):
+        row = rows[index]
+        interval = intervals_ns.get(row.flow, 0)
+        if row.at_ns > until + max(intervals_ns.values(), default=0):
+            break
+        quickly = row.at_ns - seen.get(row.flow, row.at_ns) <= interval // 2
+        if quickly and row.at_ns - until <= interval // 2:
+            last, until = index + 1, row.at_ns
+        seen[row.flow] = row.at_ns
+    return last
+
+
+def handlers(rows: Iterable[Handled]) -> List[Dict[str, Any]]:
+    """[{cpu, pid, tid, comm, packets}], most packets first."""
+    counts: Dict[Tuple[int, int, int, str], int] = {}
+    for row in rows:
+        key = (row.cpu, row.pid, row.tid, row.comm)
+        counts[key] = counts.get(key, 0) + 1
+    ordered = sorted(counts.items(), key=lambda item: (-item[1], item[0]))
+    return [{"cpu": cpu, "pid": pid, "tid": tid, "comm": comm, "packets": n} for (cpu, pid, tid, comm), n in ordered]

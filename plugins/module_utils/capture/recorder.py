@@ -1,0 +1,176 @@
+# Copyright: (c) 2026, fleet.stall contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The flight recorder: perf samples all CPUs into a ring in memory, and a signal has it write the ring down.
+
+So a stall is looked at after it has ended, and what came before it is still there. Without the overwriting ring of perf 4.7 and later
+it is a plain recording of bounded size.
+"""
+
+import os
+import time
+from typing import Any, Dict, List, Optional, Sequence, Tuple
+
+from ansible_collections.fleet.stall.plugins.module_utils import sockets
+from ansible_collections.fleet.stall.plugins.module_utils.capture import bounded
+from ansible_collections.fleet.stall.plugins.module_utils.counters import source
+
+# The sample of a deep kernel stack is some 300 bytes, so this holds 1.5 s of a busy CPU at 999 Hz, and longer of others.
+RING_BYTES = 512 << 10
+RINGS_BYTES = 64 << 20
+PAGE = os.sysconf("SC_PAGE_SIZE")
+FILE_BYTES = 60 << 20
+# While perf writes the ring down it does not sample, so not more often than this.
+BETWEEN_S = 0.4
+# A quiet look every so often, as control.
+QUIET_LOOKS = 12
+QUIET_SHARE = 0.5
+# On more CPUs than this, those at fault are watched alone once they are known.
+FEW_CPUS = 4
+GAPS_TO_KNOW = 3
+READY_S = 1.0
+MODERN = ("--kernel-callchains", "--synth=task")
+WAYS: Tuple[Tuple[str, Tuple[str, ...]], ...] = (
+    ("flight recorder", MODERN),
+    ("flight recorder", ()),
+    ("plain", ()),
+)
+
+
+class Recorder:
+    """`start` once, `poll` often, `finish` once. `reason`: why there is none, None if there is."""
+
+    def __init__(self, hz: int, seconds: float, bytes_limit: int, workdir: str) -> None:
+        self.hz, self.bytes_limit = hz, bytes_limit
+        self.reason: Optional[str] = "perf was not started"
+        self.ready = False
+        self.cpus: List[int] = []
+        self.bytes_written = 0
+        self._workdir = workdir
+        self._until = time.monotonic() + seconds
+        self._quiet_every = max(2.0, seconds / QUIET_LOOKS)
+        self._ways = list(WAYS)
+        self._how, self._options = "", ()  # type: Tuple[str, Tuple[str, ...]]
+        self._tool: Optional[bounded.Tool] = None
+        self._started = self._looked = 0.0
+        self._quiet_bytes, self._wanted, self._narrowed = 0, False, False
+        self._generation = 0
+        self._refusals: List[str] = []
+
+    def start(self) -> bool:
+        """Begin to record. False, with `reason`, if it can't be done here."""
+        self.reason = unavailable()
+        if self.reason or not self._ways:
+            self.reason = self.reason or "; ".join(self._refusals)
+            return False
+        self._how, self._options = self._ways.pop(0)
+        self.cpus = self.cpus or source.online_cpus()
+        return self._launch()
+
+    def _launch(self) -> bool:
+        self._generation += 1
+        self._started = self._looked = time.monotonic()
+        prefix = os.path.join(self._workdir, f"perf.{self._generation}")
+        argv = [str(bounded.find("perf"))] + arguments(self.hz, self.cpus, self._how, self._options, self.bytes_limit, prefix)
+        try:
+            self._tool = bounded.Tool(argv, max(1.0, self._until - self._started), FILE_BYTES, prefix)
+        except OSError as error:
+            self.reason = f"perf: {error.strerror or error}"
+        return self._tool is not None
+
+    def pids(self) -> List[int]:
+        return self._tool.pids() if self._tool else []
+
+    def want(self) -> None:
+        """A stall has just ended: keep what led to it."""
+        self._wanted = True
+
+    def poll(self) -> None:
+        """See that it runs, and look where that was asked for or is due. Never waits."""
+        if self._tool is None:
+            return
+        now = time.monotonic()
+        if not self._tool.poll():
+            self._ended(now)
+            return
+        self.ready = self.ready or now - self._started >= READY_S
+        if not self.ready or self._how == "plain" or now - self._looked < BETWEEN_S:
+            return
+        written = self._written()
+        if self._wanted and written < self.bytes_limit:
+            self._look(now)
+            self._wanted = False
+        elif now - self._looked >= self._quiet_every and self._quiet_bytes < QUIET_SHARE * self.bytes_limit and written < self.bytes_limit:
+            self._quiet_bytes += max(0, written // max(1, len(self.files())))
+            self._look(now)
+
+    def _look(self, now: float) -> None:
+        assert self._tool is not None
+        self._tool.nudge()
+        self._looked = now
+
+    def _ended(self, now: float) -> None:
+        assert self._tool is not None
+        said = self._tool.complaint() or "it ended without a word"
+        self._tool = None
+        if not self.ready and not self.files():
+            self._refusals.append(f"perf ({self._how}): {said}")
+            self.start()
+        else:
+            self.reason = f"perf ended before the window did: {said}"
+
+    def narrow(self, cpus: Sequence[int]) -> None:
+        """Watch these CPUs alone from now on, if there are many others."""
+        fewer = sorted(set(cpus))
+        if self._narrowed or self._tool is None or self._how == "plain" or len(self.cpus) <= max(FEW_CPUS, len(fewer)):
+            return
+        self._narrowed = True
+        self._tool.finish()
+        self.cpus = fewer
+        self._launch()
+
+    def files(self) -> List[str]:
+        """What was written down, oldest first."""
+        found = [entry.path for entry in os.scandir(self._workdir) if entry.name.startswith("perf.") and not entry.name.endswith(".err")]
+        return sorted(found, key=lambda path: (os.stat(path).st_mtime, path))
+
+    def _written(self) -> int:
+        self.bytes_written = sum(os.stat(path).st_size for path in self.files())
+        return self.bytes_written
+
+    def finish(self) -> List[str]:
+        """End it, and say which files there are. The ring is written down once more at the end."""
+        if self._tool is not None:
+            self._tool.finish()
+        self._written()
+        return self.files()
+
+    def capability(self) -> Dict[str, Any]:
+        how = f"{self._how}, cpu-clock at {self.hz} Hz"
+        return sockets.capability(
+            self.ready, how if self.ready else None, self.reason or (None if self.ready else "perf did not get ready")
+        )
+
+
+def arguments(hz: int, cpus: Sequence[int], how: str, options: Sequence[str], bytes_limit: int, prefix: str) -> List[str]:
+    """What perf is called with. cpu-clock also tells when a CPU was not sampled at all, which events of the PMU do not."""
+    words = ["record", "-q", "-e", "cpu-clock", "-F", str(hz), "-g", "-k", "CLOCK_MONOTONIC", "-C", ",".join(map(str, cpus))]
+    words += ["-B", "-N", *options, "-o", prefix]
+    if how == "plain":
+        return [*words, f"--max-size={min(bytes_limit, FILE_BYTES)}B"]
+    return [*words, "--overwrite", "--switch-output=signal", "-m", str(ring_pages(len(cpus)))]
+
+
+def ring_pages(cpus: int) -> int:
+    """Pages of each CPU's ring: a power of two, and all rings together bounded."""
+    most = max(8, min(RING_BYTES, RINGS_BYTES // max(1, cpus)) // PAGE)
+    return 1 << (most.bit_length() - 1)
+
+
+def unavailable() -> Optional[str]:
+    """Why perf can't be used here, with the remedy; None if it may work."""
+    if bounded.find("perf") is None:
+        return "perf is not installed: install the package linux-perf (or linux-tools, perf), or set stall_capture_packages"
+    if os.geteuid() != 0:
+        return "sampling all CPUs is for root: capture as root (stall_become)"
+    return None

@@ -1,0 +1,175 @@
+# Copyright: (c) 2026, fleet.stall contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The bpftrace program of a capture, made for one host: who handled each probe, and which system calls kept a CPU for long.
+
+Fields of struct sk_buff: __netif_receive_skb_core, where the tracepoint is, has skb->data at the network header; icmp_rcv, before
+icmp_echo, has the transport header set. Constants are in the byte order of the host, since the kernel's words are read as they lie.
+"""
+
+import ipaddress
+import socket
+import struct
+import sys
+from typing import Any, Dict, List, Sequence, Tuple
+
+from ansible_collections.fleet.stall.plugins.module_utils import wire
+from ansible_collections.fleet.stall.plugins.module_utils.capture import syscalls
+
+HEARTBEAT_MS = 500
+# Probes are shorter; a host's bulk traffic is not looked at any further.
+LONGEST_PACKET = 1200
+# TCP rows a second: others may talk to a probed port from a probed source as well.
+TCP_ROWS_PER_S = 2000
+# Names of files are cut off here: a BPF program has 512 bytes of stack, and four names on it.
+NAME_BYTES = 40
+SOURCES = ("tracepoint", "kprobe")
+
+
+def program(source: str, token: int, flows: Sequence[Dict[str, Any]], netns: int, slow_call_ms: float, mark: str) -> str:
+    """The program's text. `source`: "tracepoint" or "kprobe"; `netns`: inode of this host's network namespace; 0 ms: no slow calls.
+
+    `mark` opens each line: names of processes and files are anybody's to choose, and may hold line feeds.
+    Lines that it prints, each field but the last without blanks (numbers in decimal, packet words as they lie in memory):
+    ``h NSECS`` heartbeat; ``i NSECS CPU PID TID FLOW NUMBER COMM`` an echo request; ``t NSECS CPU PID TID FAMILY ADDRESS PORTS SEQ COMM``
+    a SYN or a segment with data; ``c START NSECS ON_CPU CPU PID TID CALL FD COMM|FSTYPE|NAME|PARENT|..`` a slow call.
+    """
+    parts = [_kprobe(token, netns)] if source == "kprobe" else [_tracepoint(token, flows, netns)]
+    if slow_call_ms:
+        parts.append(_slow_calls(slow_call_ms))
+    parts.append(f'interval:ms:{HEARTBEAT_MS} {{ printf("h %lu\\n", nsecs); @quota = (uint64)0; }}')
+    return "\n".join(parts).replace('printf("', f'printf("{mark}') + "\n"
+
+
+def word(packed: bytes) -> int:
+    """The number that the host's CPU makes of bytes in the order of the network."""
+    return int.from_bytes(packed, sys.byteorder)
+
+
+def _echo(header: str, kind: int, token: int, netns: int) -> str:
+    magic, wanted = word(struct.pack("!I", wire.MAGIC)), word(struct.pack("!I", token & 0xFFFFFFFF))
+    return f"""
+      $e = (uint32 *)({header});
+      if (*(uint8 *)$e == {kind} && *($e + 2) == (uint32){magic} && *($e + 3) == (uint32){wanted}
+          && $skb->dev->nd_net.net->ns.inum == {netns}) {{
+        printf("i %lu %d %d %d %u %u %s\\n", nsecs, cpu, pid, tid, *($e + 4), *($e + 5), comm);
+      }}"""
+
+
+def _tracepoint(token: int, flows: Sequence[Dict[str, Any]], netns: int) -> str:
+    asked = {(flow["family"], flow["protocol"] == "icmp") for flow in flows}
+    branches = [
+        _branch(family, _echo_part(family, token, netns) if (family, True) in asked else "", _tcp_part(family, flows, netns))
+        for family in (4, 6)
+        if {(family, True), (family, False)} & asked
+    ]
+    return f"""tracepoint:net:netif_receive_skb /args->len < {LONGEST_PACKET}/ {{
+  $skb = (struct sk_buff *)args->skbaddr;
+  $p = $skb->protocol;
+  $h = (uint8 *)$skb->data;{"".join(branches)}
+}}"""
+
+
+ETHERTYPES = {4: b"\x08\x00", 6: b"\x86\xdd"}
+PROTOCOL_AT = {4: 9, 6: 6}
+ECHO_PROTOCOL = {4: 1, 6: 58}
+
+
+def _branch(family: int, echo: str, tcp: str) -> str:
+    length = "$l = (*$h & 15) * 4;" if family == 4 else "$l = 40;"
+    inner = "".join(f"\n    if ($k == {protocol}) {{{part}\n    }}" for protocol, part in ((ECHO_PROTOCOL[family], echo), (6, tcp)) if part)
+    return f"""
+  if ($p == {word(ETHERTYPES[family])}) {{
+    $k = *($h + {PROTOCOL_AT[family]});
+    {length}{inner}
+  }}"""
+
+
+def _echo_part(family: int, token: int, netns: int) -> str:
+    return _echo("$h + $l", wire.ECHO[family], token, netns)
+
+
+def _tcp_part(family: int, flows: Sequence[Dict[str, Any]], netns: int) -> str:
+    ends = tcp_ends(flows, family)
+    if not ends:
+        return ""
+    matches = "\n          || ".join(_match(address, port) for address, port in ends)
+    length = "(*($h + 2) * 256 + *($h + 3))" if family == 4 else "(40 + *($h + 4) * 256 + *($h + 5))"
+    # The words of the source address: the last one tells sources apart, so nothing but it is compared and printed.
+    return f"""
+      $t = $h + $l;
+      $a = *(uint32 *)($h + {12 if family == 4 else 20});
+      $d = *(uint16 *)($t + 2);
+      $f = *($t + 13);
+      if ({matches}) {{
+        if (($f & 18) == 2 || (($f & 2) == 0 && {length} > $l + (*($t + 12) >> 4) * 4)) {{
+          if (@quota < {TCP_ROWS_PER_S} && $skb->dev->nd_net.net->ns.inum == {netns}) {{
+            @quota = @quota + 1;
+            printf("t %lu %d %d %d {family} %u %u %u %s\\n", nsecs, cpu, pid, tid, $a, *(uint32 *)$t, *(uint32 *)($t + 4), comm);
+          }}
+        }}
+      }}"""
+
+
+def _match(address: int, port: int) -> str:
+    ours = f"$d == {port}"
+    return f"({ours} && $a == (uint32){address})" if address else f"({ours} && ($f & 18) == 2)"
+
+
+def tcp_ends(flows: Sequence[Dict[str, Any]], family: int) -> List[Tuple[int, int]]:
+    """(last word of the source address or 0 where it is not known, port) of the TCP flows, as the host's CPU reads them."""
+    found = set()
+    for flow in flows:
+        if flow["protocol"] != "icmp" and flow["family"] == family:
+            found.add((address_word(flow.get("source_address")), word(struct.pack("!H", flow["port"]))))
+    return sorted(found)
+
+
+def address_word(address: Any) -> int:
+    """The last 32 bits of an address as the host's CPU reads them; 0 for None."""
+    if address is None:
+        return 0
+    parsed = ipaddress.ip_address(address)
+    family = socket.AF_INET if parsed.version == 4 else socket.AF_INET6
+    return word(socket.inet_pton(family, str(parsed))[-4:])
+
+
+def _kprobe(token: int, netns: int) -> str:
+    """For kernels without BTF: needs kprobes and the kernel's headers. Echo requests over IPv4 only."""
+    return f"""#include <linux/skbuff.h>
+#include <linux/netdevice.h>
+kprobe:icmp_echo {{
+  $skb = (struct sk_buff *)arg0;{_echo("$skb->head + $skb->transport_header", wire.ECHO[4], token, netns)}
+}}"""
+
+
+def _slow_calls(slow_call_ms: float) -> str:
+    """Calls on a CPU for most of their time; those that wait for others are not looked at, which is what keeps it cheap.
+
+    sum_exec_runtime lags by up to a tick, hence two fifths where half would be meant. At the end bpftrace lets go of sys_enter
+    first, so what sys_exit says from then on is not to be believed.
+    """
+    waits = " && ".join(f"args->id != {number}" for number in syscalls.waits())
+    names = ", ".join(f"str({'$d->' + 'd_parent->' * level}d_name.name)" for level in range(4))
+    return f"""tracepoint:raw_syscalls:sys_enter /{waits}/ {{
+  @s[tid] = (nsecs, curtask->se.sum_exec_runtime, (uint64)args->args[0]);
+}}
+tracepoint:raw_syscalls:sys_exit {{
+  $s = @s[tid];
+  $n = nsecs - $s.0;
+  if ($s.0 > 0 && $n >= {int(slow_call_ms * 1e6)}) {{
+    $r = curtask->se.sum_exec_runtime - $s.1;
+    if ($r * 5 >= $n * 2) {{
+      $t = curtask->files->fdt;
+      if ($s.2 < $t->max_fds) {{
+        $d = (*($t->fd + $s.2))->f_path.dentry;
+        printf("c %lu %lu %lu %d %d %d %d %lu %s|%s|%s|%s|%s|%s\\n", $s.0, $n, $r, cpu, pid, tid, args->id, $s.2,
+          comm, str($d->d_sb->s_type->name), {names});
+      }} else {{
+        printf("c %lu %lu %lu %d %d %d %d %lu %s|||||\\n", $s.0, $n, $r, cpu, pid, tid, args->id, $s.2, comm);
+      }}
+    }}
+  }}
+}}
+tracepoint:sched:sched_process_exit {{ delete(@s[tid]); }}
+END {{ clear(@s); }}"""

@@ -1,0 +1,181 @@
+# Copyright: (c) 2026, fleet.stall contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The running trace: bpftrace with the program that works on this host, read as it grows.
+
+bpftrace writes to a file and the file is looked at ten times a second: a pipe would wake us up for each packet.
+"""
+
+import binascii
+import os
+import time
+from typing import Any, Dict, List, Optional, Tuple
+
+from ansible_collections.fleet.stall.plugins.module_utils import sockets
+from ansible_collections.fleet.stall.plugins.module_utils.capture import bounded, rxprogram
+from ansible_collections.fleet.stall.plugins.module_utils.capture.clock import monotonic_ns
+from ansible_collections.fleet.stall.plugins.module_utils.capture.gaps import Handled
+from ansible_collections.fleet.stall.plugins.module_utils.capture.rxlines import Heartbeat, Parser, SlowCall
+
+MOST_BYTES = 48 << 20
+READ_BYTES = 1 << 20
+MOST_ROWS = 400000
+NETNS = "/proc/self/ns/net"
+# What is tried, best first: where the packets are seen, and whether slow calls are watched as well.
+ATTEMPTS = (("tracepoint", True), ("kprobe", True), ("tracepoint", False), ("kprobe", False))
+HARMLESS = "RLIMIT_MEMLOCK"
+COMPLAINTS_BYTES = 4000
+
+
+class Tail:
+    """The whole lines that a growing file has got since the last look."""
+
+    def __init__(self, path: str) -> None:
+        self._path, self._offset, self._rest = path, 0, b""
+
+    def lines(self) -> List[str]:
+        try:
+            with open(self._path, "rb", buffering=0) as file:
+                file.seek(self._offset)
+                data = file.read(READ_BYTES) or b""
+        except OSError:
+            return []
+        self._offset += len(data)
+        whole, _, self._rest = (self._rest + data).rpartition(b"\n")
+        return whole.decode("utf-8", "replace").split("\n") if whole else []
+
+
+class RxTrace:
+    """`start` once, `poll` often, `finish` once. Times are CLOCK_MONOTONIC, in ns. `reason`: why there is none, None if there is."""
+
+    def __init__(self, plan: Dict[str, Any], seconds: float, workdir: str) -> None:
+        self.rows: List[Handled] = []
+        self.ready = False
+        self.reason: Optional[str] = "bpftrace was not started"
+        self._plan, self._seconds, self._workdir = plan, seconds, workdir
+        self._mark = binascii.hexlify(os.urandom(4)).decode("ascii")
+        self._parser = Parser(plan["flows"], self._mark)
+        self._attempts = list(ATTEMPTS)
+        self._refusals: List[str] = []
+        self._source, self._calls = "", False
+        self._tool: Optional[bounded.Tool] = None
+        self._tail: Optional[Tail] = None
+        self._until = time.monotonic() + seconds
+        self.bytes_written = 0
+        self._stopped_ns: Optional[int] = None
+
+    def start(self) -> bool:
+        """Start the next program that may work. False, with `reason`, if none is left."""
+        self.reason = unavailable()
+        if self.reason or not self._attempts:
+            self.reason = self.reason or "; ".join(self._refusals)
+            return False
+        self._source, self._calls = self._attempts.pop(0)
+        netns = os.stat(NETNS).st_ino
+        slow_ms = self._plan["slow_call_ms"] if self._calls else 0
+        text = rxprogram.program(self._source, self._plan["token"], self._plan["flows"], netns, slow_ms, self._mark)
+        program, output = (os.path.join(self._workdir, name) for name in ("rx.bt", "rx.out"))
+        with open(program, "w") as file:
+            file.write(text)
+        argv = [str(bounded.find("env")), f"BPFTRACE_STRLEN={rxprogram.NAME_BYTES}", str(bounded.find("bpftrace")), "-B", "line", program]
+        try:
+            self._tool = bounded.Tool(argv, max(1.0, self._until - time.monotonic()), MOST_BYTES, output, to_stdout=True)
+        except OSError as error:
+            self.reason = f"bpftrace: {error.strerror or error}"
+            return False
+        self._tail = Tail(output)
+        return True
+
+    def pids(self) -> List[int]:
+        return self._tool.pids() if self._tool else []
+
+    def poll(self) -> Tuple[List[Handled], List[SlowCall]]:
+        """What came since the last look; never waits. A program that the host refuses makes room for the next one."""
+        if self._tool is None or self._tail is None:
+            return [], []
+        running = self._tool.poll()
+        rows, calls = self._read(self._tail)
+        if not running and self._stopped_ns is None:
+            self._ended()
+        return rows, calls
+
+    def _read(self, tail: Tail) -> Tuple[List[Handled], List[SlowCall]]:
+        rows: List[Handled] = []
+        calls: List[SlowCall] = []
+        for line in tail.lines():
+            found = self._parser.parse(line)
+            if isinstance(found, Handled):
+                rows.append(found)
+            elif isinstance(found, SlowCall):
+                if self._stopped_ns is None or found.start_ns + found.duration_ns < self._stopped_ns:
+                    calls.append(found)
+            elif isinstance(found, Heartbeat):
+                self.ready = True
+        self.rows += rows[: max(0, MOST_ROWS - len(self.rows))]
+        return rows, calls
+
+    def _ended(self) -> None:
+        assert self._tool is not None
+        said = complaint(self._complaints()) or "ended without a word"
+        if self.ready:
+            full = self._tool.size() > bounded.SOFT_SHARE * MOST_BYTES
+            self.reason = f"bpftrace ended before the window did: {'its file was full' if full else said}"
+            self._tool = None
+            return
+        self._refusals.append(f"bpftrace with {self._source}{' and slow calls' if self._calls else ''}: {said}")
+        self.start()
+
+    def _complaints(self) -> str:
+        assert self._tool is not None
+        try:
+            with open(self._tool.output + ".err", "rb") as file:
+                return file.read(COMPLAINTS_BYTES).decode("utf-8", "replace")
+        except OSError:
+            return ""
+
+    def finish(self) -> Tuple[List[Handled], List[SlowCall]]:
+        """End it; what came since the last poll."""
+        if self._tool is None or self._tail is None:
+            return [], []
+        self._stopped_ns = monotonic_ns()
+        self._tool.finish()
+        self.bytes_written = self._tool.size()
+        rows: List[Handled] = []
+        calls: List[SlowCall] = []
+        while True:
+            more = self._read(self._tail)
+            if more == ([], []):
+                break
+            rows += more[0]
+            calls += more[1]
+        self._tool.discard()
+        return rows, calls
+
+    def capabilities(self) -> Dict[str, Dict[str, Any]]:
+        """The rows rx_trace and slow_calls of `capabilities`. What is available has a `how` even where it ended early."""
+        reason = self.reason or (None if self.ready else "bpftrace did not get ready in the window")
+        calls = reason if reason or self._calls else "; ".join(self._refusals)
+        return {
+            "rx_trace": sockets.capability(self.ready, self._source if self.ready else None, reason),
+            "slow_calls": sockets.capability(self.ready and self._calls, "bpf" if self.ready and self._calls else None, calls),
+        }
+
+
+def unavailable() -> Optional[str]:
+    """Why bpftrace can't be used here, with the remedy; None if it may work."""
+    if bounded.find("bpftrace") is None:
+        return "bpftrace is not installed: install the package bpftrace (stall_capture_packages)"
+    if os.geteuid() != 0:
+        return "tracing is for root: capture as root (stall_become)"
+    return None
+
+
+def complaint(text: str) -> str:
+    """The first thing that bpftrace took for an error, without the one about locked memory that it always prints in a container."""
+    lines = [line.strip() for line in text.splitlines() if line.strip() and HARMLESS not in line]
+    return next((line for line in lines if "ERROR" in line.upper()), lines[0] if lines else "")[:300]
+
+
+def choose(plan: Dict[str, Any], seconds: float, workdir: str) -> RxTrace:
+    """The best trace that this host may be able to give."""
+    return RxTrace(plan, seconds, workdir)

@@ -1,0 +1,265 @@
+# Copyright: (c) 2026, fleet.stall contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""One capture, start to end: the stages in their order, each of which may fail without costing the others."""
+
+import contextlib
+import os
+import resource
+import time
+from typing import Any, Callable, Dict, List, Optional
+
+from ansible_collections.fleet.stall.plugins.module_utils import observer, sockets
+from ansible_collections.fleet.stall.plugins.module_utils.capture import (
+    connections,
+    evidence,
+    gaps,
+    memcg,
+    packets,
+    rxtrace,
+    strace_stage,
+    tools,
+    tracefs,
+    witness,
+)
+from ansible_collections.fleet.stall.plugins.module_utils.capture.clock import Clock
+from ansible_collections.fleet.stall.plugins.module_utils.capture.recorder import GAPS_TO_KNOW, Recorder
+from ansible_collections.fleet.stall.plugins.module_utils.counters.source import Unavailable
+
+POLL_S = 0.1
+# While strace runs, so that its bounds are kept.
+QUICK_POLL_S = 0.05
+# As the observer's: a reader that is held up by the stall would miss its end.
+READER_NICENESS = -10
+# After the window nothing is in a hurry any more.
+LATER_NICENESS = 19
+TOOLS_OUTLIVE_S = 3.0
+# Of the window, before the named process is slowed down by strace: the stalls until then are as they are.
+UNTOUCHED_SHARE = 0.5
+STRACE_LEAST_S = 1.0
+PACKETS_SHARE = 8
+MEMORY_STAT_S = 3.0
+# A CPU that handled fewer of the probes than this serves none of their queues.
+SERVES_SHARE = 0.02
+
+
+class Session:
+    """The plan is in local time; `ends` in seconds of time.monotonic()."""
+
+    def __init__(self, plan: Dict[str, Any], workdir: str) -> None:
+        self.plan, self.workdir = plan, workdir
+        offset = time.monotonic() - time.time()
+        self.starts, self.ends = plan["starts_at"] + offset, plan["ends_at"] + offset
+        seconds = self.ends - time.monotonic() + TOOLS_OUTLIVE_S
+        self.clock = Clock()
+        self.rx = rxtrace.choose(plan, seconds, workdir)
+        self.recorder = Recorder(plan["stack_hz"], seconds, plan["bytes_limit"], workdir)
+        self.witness = witness.Witness()
+        self.strace: Optional[strace_stage.Stage] = None
+        self.strace_reason = "no process was seen to keep a CPU in system calls while probes waited" if plan["strace_s"] else "switched off"
+        self.packets: Optional[packets.Stage] = None
+        self.warnings: List[str] = []
+        self.connections: List[Dict[str, Any]] = []
+        self.capabilities: Dict[str, Dict[str, Any]] = {}
+        self.setup_cpu_s = 0.0
+        self._finder = gaps.Finder(gaps.intervals(plan["flows"]), int(plan["threshold_ms"] * 1e6))
+        self._late: List[gaps.Late] = []
+
+    def watch(self, should_stop: Callable[[], bool]) -> None:
+        """Set up, and stay until the window is over."""
+        blind = tracefs.see_tracefs()
+        if blind:
+            self.warnings.append(blind)
+        self.rx.start()
+        self.recorder.start()
+        if self.plan["packets"]:
+            self._start_packets()
+        _be_nice(READER_NICENESS)
+        while time.monotonic() < self.starts and not should_stop():
+            self._look()
+            time.sleep(POLL_S)
+        self.setup_cpu_s = cpu_s(self.rx.pids() + self.recorder.pids())
+        self.clock.mark()
+        looked_at_connections = not self.plan["connections"]
+        while time.monotonic() < self.ends and not should_stop():
+            self._look()
+            if not looked_at_connections and self._share() >= UNTOUCHED_SHARE:
+                looked_at_connections = True
+                self._look_at_connections()
+            time.sleep(max(0.0, min(QUICK_POLL_S if self.strace else POLL_S, self.ends - time.monotonic())))
+        self.clock.mark()
+        if should_stop():
+            self.warnings.append("the capture was told to end before the window did")
+
+    def _share(self) -> float:
+        """How much of the window is over."""
+        return (time.monotonic() - self.starts) / max(0.001, self.ends - self.starts)
+
+    def _look(self) -> None:
+        rows, calls = self.rx.poll()
+        found = [late for late in map(self._finder.add, rows) if late]
+        for call in calls:
+            self.witness.add(call)
+        if found:
+            self._late += found
+            self.recorder.want()
+            if len(gaps.merged(self._late)) >= GAPS_TO_KNOW:
+                self.recorder.narrow([late.cpu for late in self._late])
+        self.recorder.poll()
+        if self.packets:
+            self.packets.poll()
+        if self.strace:
+            self.strace.poll()
+        elif self.plan["strace_s"] and self._share() >= UNTOUCHED_SHARE:
+            self._start_strace()
+
+    def _start_strace(self) -> None:
+        left = self.ends - time.monotonic() - strace_stage.SAMPLE_S
+        named = witness.suspect([seen.call for seen in self.witness.calls], self._late, excused=ours())
+        if named is None or left < STRACE_LEAST_S:
+            return
+        seconds = min(self.plan["strace_s"], left)
+        self.strace = strace_stage.Stage(seconds, self.plan["strace_bytes"], self.workdir, self.plan["slow_call_ms"])
+        if not self.strace.start(named.pid, named.why):
+            self.strace_reason = self.strace.reason or self.strace_reason
+
+    def _start_packets(self) -> None:
+        seconds = self.ends - time.monotonic()
+        self.packets = packets.Stage(
+            self.plan["flows"], seconds, self.plan["bytes_limit"] // PACKETS_SHARE, self.workdir, self.plan["token"]
+        )
+        self.packets.start()
+
+    def _look_at_connections(self) -> None:
+        try:
+            self.connections = connections.read()
+            self.capabilities["connections"] = sockets.capability(True, "sock_diag")
+        except (Unavailable, OSError) as error:
+            self.capabilities["connections"] = sockets.capability(False, None, str(error))
+
+    def result(self) -> Dict[str, Any]:
+        """End all stages and put together what they found; the content of capture.json but for its head and cost."""
+        _rows, calls = self.rx.finish()
+        for call in calls:
+            self.witness.add(call)
+        files = self.recorder.finish()
+        straced = self.strace.finish() if self.strace else None
+        held = self.packets.finish() if self.packets else None
+        _be_nice(LATER_NICENESS)
+        found = evidence.found(self, files, straced)
+        found["packets"] = held
+        found["connections"] = self.connections
+        found["capabilities"] = self._capabilities(straced, held)
+        found["memory_cgroups"] = self._memory(found)
+        if not self.plan["memory_stat"]:
+            found["capabilities"]["memory_stat"] = switched_off()
+        else:
+            reason = found["memory_cgroups"]["reason"]
+            read = found["memory_cgroups"]["read_ms"] is not None
+            found["capabilities"]["memory_stat"] = sockets.capability(read, "one timed read" if read else None, reason)
+        found["warnings"] = self.warnings
+        return found
+
+    def _capabilities(self, straced: Optional[Dict[str, Any]], held: Any) -> Dict[str, Dict[str, Any]]:
+        found = dict(self.capabilities, **self.rx.capabilities())
+        found["recorder"] = self.recorder.capability()
+        if not self.plan["connections"]:
+            found["connections"] = switched_off()
+        found.setdefault("connections", sockets.capability(False, None, "the capture ended before they were looked at"))
+        able = strace_stage.capability() if self.plan["strace_s"] else switched_off()
+        if able["available"] and straced is None:
+            able = dict(able, reason=(self.strace.reason if self.strace else None) or self.strace_reason)
+        found["strace"] = able
+        if self.packets is None:
+            found["packets"] = switched_off()
+        else:
+            found["packets"] = sockets.capability(held is not None, "tcpdump" if held is not None else None, self.packets.reason)
+        return found
+
+    def _memory(self, found: Dict[str, Any]) -> Dict[str, Any]:
+        """Last of all: the read can be a stall itself, and would be found as one."""
+        total = sum(row["packets"] for row in found["handlers"])
+        serving = {row["cpu"] for row in found["handlers"] if row["packets"] >= SERVES_SHARE * total}
+        serving |= {gap["cpu"] for gap in found["gaps"]}
+        return memcg.measure(serving, MEMORY_STAT_S if self.plan["memory_stat"] else 0.0)
+
+
+def capture(plan: Dict[str, Any], should_stop: Callable[[], bool], workdir: str) -> Dict[str, Any]:
+    """The content of capture.json, without its size limit. `plan` is in local time.
+
+    Whatever goes wrong inside is a result, too: status "failed", with the last line of the traceback as the reason.
+    """
+    began = time.monotonic()
+    found = head(plan)
+    try:
+        os.mkdir(workdir, 0o700)
+        session = Session(plan, workdir)
+        found["versions"].update(tools.versions())
+        started_ns = int(time.time() * 1e9)
+        session.watch(should_stop)
+        ended_ns = int(time.time() * 1e9)
+        observed_s = max(0.0, (ended_ns - max(started_ns, int(plan["starts_at"] * 1e9))) / 1e9)
+        found["clock"] = {
+            "started_ns": started_ns,
+            "ended_ns": ended_ns,
+            "observed_s": round(observed_s, 3),
+            "skew_s": plan["skew_s"],
+        }
+        found.update(session.result())
+        found.update(status="measured", reason=None)
+        if observed_s <= 0:
+            found.update(status="failed", reason="the capture was ended before the window began")
+        found["cost"] = cost(began, session)
+    except Exception as error:
+        found.update(failed(observer.reason_of(error)))
+    return found
+
+
+def head(plan: Dict[str, Any]) -> Dict[str, Any]:
+    return {"schema_version": 1, "run": plan["run"], "host": plan["host"], "versions": observer.versions()}
+
+
+def failed(reason: str) -> Dict[str, Any]:
+    """The part of a result that says that nothing was captured, and why."""
+    return {"status": "failed", "reason": reason}
+
+
+def switched_off() -> Dict[str, Any]:
+    return sockets.capability(False, None, "switched off")
+
+
+def ours() -> List[int]:
+    return [os.getpid(), os.getppid()]
+
+
+def cpu_s(children: List[int]) -> float:
+    """CPU time so far of this process, its ended children, and those that still run."""
+    total = _rusage_s()
+    tick = os.sysconf("SC_CLK_TCK")
+    for pid in children:
+        with contextlib.suppress(OSError, ValueError, IndexError), open(f"/proc/{pid}/stat") as file:
+            fields = file.read().rpartition(")")[2].split()
+            total += sum(int(field) for field in fields[14 - 3 : 16 - 3]) / tick
+    return round(total, 3)
+
+
+def _rusage_s() -> float:
+    both = [resource.getrusage(who) for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN)]
+    return sum(used.ru_utime + used.ru_stime for used in both)
+
+
+def cost(began: float, session: Session) -> Dict[str, Any]:
+    """`cost` of capture.json. What the tracer's program costs in the kernel is spent by those whom it traces, and is not in it."""
+    own, children = resource.getrusage(resource.RUSAGE_SELF), resource.getrusage(resource.RUSAGE_CHILDREN)
+    return {
+        "cpu_s": round(_rusage_s(), 3),
+        "setup_cpu_s": session.setup_cpu_s,
+        "rss_kb": own.ru_maxrss + children.ru_maxrss,
+        "wall_s": round(time.monotonic() - began, 3),
+        "bytes_written": session.recorder.bytes_written + session.rx.bytes_written,
+    }
+
+
+def _be_nice(value: int) -> None:
+    with contextlib.suppress(OSError):  # only root may
+        os.setpriority(os.PRIO_PROCESS, 0, value)
