@@ -54,7 +54,7 @@ class Case:
             facts={name: float(n) for name, n in numbers.items() if is_number(n)} if isinstance(numbers, Mapping) else {},
             kernel=version(case.get("kernel")),
             preemption=str(case.get("preemption") or ""),
-            log=tuple(str(line)[:LONGEST_TEXT] for line in case.get("log") or [] if isinstance(line, str)),
+            log=tuple(str(line)[:LONGEST_TEXT] for line in _rows(case.get("log")) if isinstance(line, str)),
         )
 
     def value(self, measure: Measure) -> float | None:
@@ -88,9 +88,13 @@ def _positive(value: Any) -> float | None:
     return float(value) if is_number(value) and value > 0 else None
 
 
+def _rows(value: Any) -> list[Any] | tuple[Any, ...]:
+    return value if isinstance(value, (list, tuple)) else ()
+
+
 def _stacks(rows: Any) -> tuple[tuple[tuple[str, ...], float], ...]:
     found = []
-    for row in rows if isinstance(rows, (list, tuple)) else ():
+    for row in _rows(rows):
         if isinstance(row, (list, tuple)) and len(row) == 2 and isinstance(row[0], str) and (weight := _positive(row[1])):
             found.append((normalise_stack(row[0]), weight))
     return tuple(found)

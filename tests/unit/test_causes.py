@@ -1,0 +1,339 @@
+"""Each cause is found in its case and not in what only looks like it, as sure as the evidence is; a bad file is refused."""
+
+import copy
+import json
+import random
+from pathlib import Path
+
+import jsonschema
+import pytest
+import yaml
+from hypothesis import given
+from hypothesis import strategies as st
+
+from ansible_collections.fleet.stall.plugins.plugin_utils import schema
+from ansible_collections.fleet.stall.plugins.plugin_utils.causes import BUILT_IN, SCHEMA, CatalogueError, load, match
+
+CATALOGUE = load()
+IDS = [cause.id for cause in CATALOGUE.causes]
+TABLE = yaml.safe_load((Path(__file__).parent / "causes.yml").read_text(encoding="utf-8"))
+FORM = json.loads(SCHEMA.read_text(encoding="utf-8"))
+FILES = {path.stem: yaml.safe_load(path.read_text(encoding="utf-8")) for path in BUILT_IN.iterdir()}
+
+
+def case_of(row):
+    """A row of the table as a case; `stack` is short for stacks of one."""
+    stack = row.get("stack")
+    return {"stacks": [[stack, 40]] if stack else [], **{key: value for key, value in row.items() if key not in ("stack", "expect")}}
+
+
+def confidence(row, identity):
+    return {found["id"]: found["confidence"] for found in match(CATALOGUE, case_of(row))}.get(identity)
+
+
+def rows(kind):
+    return [pytest.param(identity, row, id=f"{identity}-{n}") for identity, kinds in TABLE.items() for n, row in enumerate(kinds[kind])]
+
+
+@pytest.mark.parametrize("identity", IDS)
+def test_every_cause_has_a_case_and_a_near_miss(identity):
+    assert TABLE[identity]["found"] and TABLE[identity]["near"]
+
+
+def test_the_table_names_no_other_cause():
+    assert sorted(TABLE) == IDS
+
+
+@pytest.mark.parametrize(("identity", "row"), rows("found"))
+def test_a_cause_is_found_as_sure_as_its_evidence(identity, row):
+    assert confidence(row, identity) == row["expect"]
+
+
+@pytest.mark.parametrize(("identity", "row"), rows("near"))
+def test_what_looks_like_a_cause_is_not_it(identity, row):
+    assert confidence(row, identity) is None
+
+
+def test_the_article():
+    """The published case: cadvisor reads memory.stat on CPU 11, and ksoftirqd/11 handles the backlog afterwards."""
+    row = next(row for row in TABLE["memcg-zombie-stat"]["found"] if row["expect"] == "confirmed")
+    best, *others = match(CATALOGUE, case_of(row))
+    assert (best["id"], best["class"], best["confidence"]) == ("memcg-zombie-stat", "T", "confirmed")
+    assert others == []
+    assert best["remedies"][0] == "drop_caches" and {"drain_reboot", "kernel_upgrade"} <= set(best["remedies"])
+    assert "4.19" in best["fix"] and best["source"].startswith("https://github.blog/")
+    assert any("22502" in sentence for sentence in best["evidence"])
+    assert any("153" in sentence for sentence in best["evidence"])
+
+
+def test_the_lab_reader_comes_before_the_priority_that_lets_it_block():
+    row = {**TABLE["smaps-clear-refs"]["found"][0], "facts": {"threads.napi/eth0-8213.run_delay.ms_per_s": 90}}
+    assert [found["id"] for found in match(CATALOGUE, case_of(row))] == ["smaps-clear-refs", "rt-hog"]
+
+
+def test_nothing_known_gives_nothing():
+    assert match(CATALOGUE, {}) == []
+    assert (
+        match(
+            CATALOGUE,
+            case_of({"class": "T", "stack": "do_syscall_64;sys_write;my_module_write", "kernel": "4.9.0", "handler": "ksoftirqd/0"}),
+        )
+        == []
+    )
+
+
+ARTICLE = TABLE["memcg-zombie-stat"]["found"][1]
+OTHER = "do_syscall_64;sys_futex;do_futex;futex_wait"
+
+
+@pytest.mark.parametrize(
+    ("quiet", "seconds", "expected"),
+    [
+        ([[OTHER, 400]], {}, "confirmed"),
+        ([[ARTICLE["stack"], 20], [OTHER, 400]], {}, "confirmed"),
+        ([[ARTICLE["stack"], 380], [OTHER, 20]], {}, "probable"),
+        # The only thing the process ever does, and far less of it in quiet time
+        ([[ARTICLE["stack"], 400]], {"stacks_s": 0.04, "quiet_s": 30.0}, "confirmed"),
+        ([[ARTICLE["stack"], 30000]], {"stacks_s": 0.04, "quiet_s": 30.0}, "probable"),
+        # Too few samples to say how often it is there
+        ([[ARTICLE["stack"], 5]], {}, "confirmed"),
+    ],
+)
+def test_what_is_as_frequent_in_quiet_time_counts_less(quiet, seconds, expected):
+    found = match(CATALOGUE, {**case_of(ARTICLE), "quiet": quiet, **seconds})
+    assert found[0]["id"] == "memcg-zombie-stat" and found[0]["confidence"] == expected
+
+
+@pytest.mark.parametrize(("weight", "found"), [(2, False), (30, True)])
+def test_a_signature_in_few_samples_is_none(weight, found):
+    case = {**case_of(ARTICLE), "stacks": [[ARTICLE["stack"], weight], [OTHER, 40]]}
+    assert bool(match(CATALOGUE, case)) is found
+
+
+MASKED = "do_syscall_64;sys_read;vfs_read;seq_read_iter;memory_stat_show;{}"
+
+
+@pytest.mark.parametrize(
+    ("leaf", "handler", "preemption", "expected"),
+    [
+        ("mem_cgroup_iter", "ksoftirqd/1", "none", "suspected"),
+        ("_raw_spin_unlock_irqrestore", "ksoftirqd/1", "none", "probable"),
+        ("_raw_spin_lock_bh", "ksoftirqd/1", "full", "probable"),
+        ("mem_cgroup_iter", "napi/eth0-3", "none", "probable"),
+        ("mem_cgroup_iter", "cadvisor", "none", "suspected"),
+    ],
+)
+def test_from_6_5_on_a_task_alone_holds_no_packets_up(leaf, handler, preemption, expected):
+    case = {
+        "class": "T",
+        "stacks": [[MASKED.format(leaf), 40]],
+        "handler": handler,
+        "preemption": preemption,
+        "kernel": "6.8.0",
+        "facts": {"memory_cgroups.dying": 9000, "memory_cgroups.read_ms": 200},
+    }
+    assert match(CATALOGUE, case)[0]["confidence"] == expected
+
+
+# -- Files ----------------------------------------------------------------------------------------------------------------------------
+
+
+def minimal(**changes):
+    row = {
+        "id": "mine",
+        "title": "It spins",
+        "class": ["T"],
+        "frames": [["my_module_write"]],
+        "seen": "Here.",
+        "mitigation": None,
+        "fix": None,
+        "remedies": [],
+        "sources": ["https://example.com"],
+    }
+    row.update(changes)
+    return {key: value for key, value in row.items() if value is not ...}
+
+
+def write(directory, row, name="mine.yml"):
+    (directory / name).write_text(row if isinstance(row, str) else yaml.safe_dump(row), encoding="utf-8")
+
+
+def test_a_directory_of_the_user_adds_causes(tmp_path):
+    write(tmp_path, minimal())
+    catalogue = load([tmp_path])
+    assert len(catalogue.causes) == len(IDS) + 1 and catalogue.notes == ()
+    found = match(
+        catalogue, {"class": "T", "stacks": [["sys_write;my_module_write.isra.0", 9]], "kernel": "4.9.0", "handler": "ksoftirqd/0"}
+    )
+    assert [(row["id"], row["confidence"], row["mitigation"]) for row in found] == [("mine", "suspected", None)]
+
+
+def test_a_cause_of_the_user_replaces_one_and_says_so(tmp_path):
+    write(tmp_path, minimal(id="steal"), "steal.yml")
+    catalogue = load([tmp_path])
+    assert len(catalogue.causes) == len(IDS)
+    assert next(cause for cause in catalogue.causes if cause.id == "steal").title == "It spins"
+    assert len(catalogue.notes) == 1 and "steal" in catalogue.notes[0] and str(tmp_path) in catalogue.notes[0]
+
+
+@pytest.mark.parametrize(
+    ("row", "words"),
+    [
+        ("a: [", "is not YAML"),
+        ("- a", "is not a mapping"),
+        ("", "None is not a mapping"),
+        (minimal(title=...), "title: is missing: add it"),
+        (minimal(**{"class": ["Z"]}), "class[0]: 'Z' is none of T, SI, I, Q, X, R"),
+        (minimal(**{"class": []}), "class: is empty"),
+        (minimal(clas="T"), "clas: is not a key of a cause"),
+        (minimal(frames="a;b"), "frames: 'a;b' is not a list"),
+        (minimal(frames=[["a;b"]]), "frames[0][0]: 'a;b' does not have the form"),
+        (minimal(id="other"), "id: 'other' is not the name of the file"),
+        (minimal(frames=...), "frames: is missing, and so are counters, log and trigger"),
+        (minimal(sources=[]), "sources: is empty: name one, or set unconfirmed: true"),
+        (minimal(log=["("]), "log[0]: '(' is not a regular expression"),
+        (minimal(trigger=[{"path": "["}]), "trigger[0].path: '[' is not a regular expression"),
+        (minimal(trigger=[{"file": "x"}]), "trigger[0].file: is not a key"),
+        (minimal(only_if={"Q": {"policy": "fifo"}}), "only_if.Q: class does not list Q"),
+        (minimal(remedies=["reboot"]), "remedies[0]: 'reboot' is none of"),
+        (
+            minimal(counters=[{"fact": "memory.zombies", "op": ">=", "value": 1, "means": "x"}]),
+            "counters[0].fact: 'memory.zombies' is not measured",
+        ),
+        (minimal(counters=[{"fact": "conntrack.count", "op": ">=", "value": "1", "means": "x"}]), "counters[0].value: '1' is not a number"),
+        (
+            minimal(counters=[{"fact": "conntrack.count", "op": "gt", "value": 1, "means": "x"}]),
+            "counters[0].op: 'gt' is none of >=, >, <=, <, ==",
+        ),
+        (minimal(kernel={"from": "5.1", "to": "4.9"}), "kernel.to: '4.9' is not after kernel.from '5.1'"),
+        (minimal(kernel={"to": 5.1}), "kernel.to: 5.1 is not text in quotes"),
+    ],
+)
+def test_a_bad_file_is_refused_with_file_key_value_and_remedy(tmp_path, row, words):
+    write(tmp_path, row)
+    with pytest.raises(CatalogueError) as error:
+        load([tmp_path])
+    assert words in str(error.value) and str(tmp_path / "mine.yml") in str(error.value)
+
+
+def test_all_that_is_wrong_is_said_at_once(tmp_path):
+    write(tmp_path, minimal(title=...))
+    with pytest.raises(CatalogueError) as error:
+        load([tmp_path, tmp_path / "missing"])
+    assert len(str(error.value).splitlines()) == 2 and "stall_cause_dirs" in str(error.value)
+
+
+# -- Hostile input --------------------------------------------------------------------------------------------------------------------
+
+scalars = st.one_of(st.none(), st.booleans(), st.integers(), st.floats(), st.text(max_size=20))
+anything = st.recursive(
+    scalars, lambda inner: st.one_of(st.lists(inner, max_size=3), st.dictionaries(st.text(max_size=6), inner, max_size=3)), max_leaves=8
+)
+names = st.sampled_from(
+    sorted({name for cause in FILES.values() for frames in cause.get("frames", []) for name in frames}) + ["[user]", "", "a b"]
+)
+stacks = st.lists(st.tuples(st.lists(names, max_size=6).map(";".join), st.floats(-1, 1000)), max_size=6)
+fact_names = sorted({counter["fact"] for cause in FILES.values() for counter in cause.get("counters", [])})
+CASE_KEYS = (
+    "class",
+    "stacks",
+    "quiet",
+    "stacks_s",
+    "quiet_s",
+    "trigger",
+    "on_rx_cpu",
+    "cpu",
+    "handler",
+    "preemption",
+    "kernel",
+    "log",
+    "facts",
+)
+fields = ("comm", "pid", "cgroup", "syscall", "path", "buffer", "policy")
+
+
+@given(
+    st.dictionaries(st.sampled_from(CASE_KEYS), anything),
+)
+def test_no_case_makes_it_raise(case):
+    match(CATALOGUE, case)
+
+
+@given(
+    st.sampled_from(["T", "SI", "I", "Q", "X", "R", None]),
+    stacks,
+    stacks,
+    st.dictionaries(st.sampled_from(fact_names), st.floats()),
+    st.dictionaries(st.sampled_from(fields), st.text(max_size=30)),
+    st.randoms(use_true_random=False),
+)
+def test_the_order_of_what_was_measured_does_not_matter(kind, before, quiet, facts, trigger, draw):
+    case = {
+        "class": kind,
+        "stacks": before,
+        "quiet": quiet,
+        "facts": facts,
+        "trigger": trigger,
+        "kernel": "5.4.0",
+        "handler": "ksoftirqd/0",
+    }
+    found = match(CATALOGUE, case)
+    other = copy.deepcopy(case)
+    draw.shuffle(other["stacks"])
+    draw.shuffle(other["quiet"])
+    other["facts"] = dict(sorted(facts.items(), reverse=True))
+    assert match(CATALOGUE, other) == found
+    for row in found:
+        assert row["confidence"] in ("confirmed", "probable", "suspected") and row["evidence"]
+        assert all(sentence.isprintable() for sentence in row["evidence"])
+    if kind is not None:
+        assert {row["class"] for row in found} <= {kind}
+
+
+def test_the_order_of_the_causes_does_not_matter(tmp_path):
+    shuffled = list(CATALOGUE.causes)
+    random.Random(3).shuffle(shuffled)
+    for kinds in TABLE.values():
+        for row in kinds["found"]:
+            assert match(type(CATALOGUE)(tuple(shuffled)), case_of(row)) == match(CATALOGUE, case_of(row))
+
+
+# -- The schema -----------------------------------------------------------------------------------------------------------------------
+
+
+def keywords(node):
+    if isinstance(node, dict):
+        for key, value in node.items():
+            if key in ("properties", "$defs"):
+                for inner in value.values():
+                    yield from keywords(inner)
+            else:
+                yield key
+                if key != "enum":
+                    yield from keywords(value)
+
+
+def test_the_check_knows_every_word_of_the_schema():
+    assert set(keywords(FORM)) <= schema.KEYWORDS
+    jsonschema.Draft202012Validator.check_schema(FORM)
+
+
+@pytest.mark.parametrize("identity", IDS)
+def test_the_files_fit_by_jsonschema_as_well(identity):
+    jsonschema.Draft202012Validator(FORM).validate(FILES[identity])
+
+
+@given(st.sampled_from(IDS), st.data())
+def test_the_check_agrees_with_jsonschema(identity, data):
+    row = copy.deepcopy(FILES[identity])
+    for _ in range(data.draw(st.integers(1, 3))):
+        key = data.draw(st.sampled_from([*sorted(FORM["properties"]), "more"]))
+        choice = data.draw(st.sampled_from(["drop", "replace", "borrow"]))
+        if choice == "drop":
+            row.pop(key, None)
+        elif choice == "replace":
+            row[key] = data.draw(anything)
+        elif key in (other := FILES[data.draw(st.sampled_from(IDS))]):
+            row[key] = copy.deepcopy(other[key])
+    expected = not list(jsonschema.Draft202012Validator(FORM).iter_errors(row))
+    assert (schema.errors(row, FORM) == []) is expected
