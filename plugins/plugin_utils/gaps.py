@@ -13,8 +13,8 @@ from typing import Any
 
 from ansible_collections.fleet.stall.plugins.plugin_utils.xray import Task
 
-# Packets of one backlog are handled at once: later ones came on their own
-BACKLOG_NS = 5_000_000
+# Fewer than this after its end are no backlog: the end of a gap is then that of the backlog
+LEAST_BACKLOG = 2
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,7 +27,7 @@ class Handled:
 
 @dataclass(frozen=True, slots=True)
 class Gap:
-    """``silent_ns`` to ``drain_ns``: no probe was handled on that CPU; ``backlog``: those handled at once then, by ``handler`` mostly.
+    """``silent_ns`` to ``drain_ns``: probes were due on that CPU and not handled; ``backlog``: those handled then, by ``handler`` mostly.
 
     ``flows``: of the backlog, as far as the trace knows them. Times are the captured host's.
     """
@@ -58,9 +58,8 @@ def _gap(row: Any) -> Gap | None:
     except (KeyError, TypeError):
         return None
     silent, drain = _silence(start, end, [one.at_ns for one in handled])
-    backlog = [one for one in handled if drain <= one.at_ns]
-    backlog = [one for index, one in enumerate(backlog) if not index or one.at_ns - drain <= BACKLOG_NS or one.at_ns <= end]
-    before = [one for one in handled if one.at_ns <= silent]
+    backlog = [one for one in handled if one.at_ns >= drain]
+    before = [one for one in handled if one.at_ns < drain]
     tasks = Counter(one.task for one in backlog)
     return Gap(
         silent,
@@ -75,12 +74,11 @@ def _gap(row: Any) -> Gap | None:
 
 
 def _silence(start: int, end: int, times: list[int]) -> tuple[int, int]:
-    """The longest time without a packet, from the gap's start on or between two that were handled."""
-    if not times:
+    """When probes were due, and when the first was handled: the gap's ends if a backlog comes out of its end, else the longest pause."""
+    if not times or sum(at >= end for at in times) >= LEAST_BACKLOG:
         return start, end
     points = [start, *times] if start < times[0] else times
-    pairs = list(pairwise(points))
-    return max(pairs, key=lambda pair: pair[1] - pair[0]) if pairs else (min(start, times[0]), times[0])
+    return max(pairwise(points), key=lambda pair: pair[1] - pair[0], default=(start, times[0]))
 
 
 def _handled(entry: Any) -> Handled | None:

@@ -46,7 +46,8 @@ def verdict(culprits: Sequence[Culprit], explained: Sequence[Explained], causes:
     others = [_short(culprit, looked) for culprit in culprits[1:4]]
     said += f" Also: {'; '.join(others)}." if others else ""
     if causes:
-        known = [f"{printable(cause.get('title') or cause['id'], 160)} ({cause['id']}), {cause['confidence']}" for cause in causes[:2]]
+        best = [cause for cause in causes if cause["confidence"] == causes[0]["confidence"]][:2]
+        known = [f"{printable(cause.get('title') or cause['id'], 160)} ({cause['id']}), {cause['confidence']}" for cause in best]
         return f"{said} Known cause: {'; or '.join(known)}."
     return f"{said} No known cause matches."
 

@@ -70,7 +70,7 @@ class Capture:
         for number in range(packets):
             at = self.at(end) + number * 20_000
             handled.append([at, cpu, handler[1], handler[2], handler[0], flows[number % len(flows)], number + 2])
-        self.gaps.append({"start_ns": self.at(start - 0.01), "end_ns": handled[-1][0], "cpu": cpu, "handled": handled})
+        self.gaps.append({"start_ns": self.at(start), "end_ns": self.at(end), "cpu": cpu, "handled": handled})
         return self
 
     def hole(self, start, end, cpu=1):

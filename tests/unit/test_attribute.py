@@ -1,0 +1,360 @@
+"""From a captured host to its culprit: the right process in words a person would use, and nobody who was merely there."""
+
+import copy
+import json
+from pathlib import Path
+
+import jsonschema
+import pytest
+
+from ansible_collections.fleet.stall.plugins.plugin_utils import attribute, causes, findings
+from tests.unit.simcapture import IDLE, KSOFTIRQD, NAPI, POLL, SMAPS, TIMER, USER, Capture, stalled
+from tests.unit.simfleet import GRADES, Fleet, fault, not_measured
+
+SCHEMA = json.loads((Path(__file__).resolve().parents[2] / "docs" / "findings.schema.json").read_text())
+CATALOGUE = causes.load([])
+HOST, CONTROL = "node-a1-1", "node-b1-1"
+STALLS = [(1.0 + 2.3 * number, 0.08 + 0.004 * number) for number in range(12)]
+HOG = ("loud", 5000, 5000)
+SWAPPER = ("swapper/1", 0, 0)
+
+
+def run(
+    capture, stalls=STALLS, component=f"host:{HOST}", role="suspect", in_capture=None, observe=None, host=HOST, clocks=None, control=None
+):
+    """The findings of two windows with the same fault, and a capture in the second."""
+    fleet = Fleet(faults=[fault(component, stalls)] if stalls else [], offsets_s=clocks or {})
+    first = fleet.manifest()
+    found = findings.build(first, evidence := fleet.evidence(first), GRADES)
+    manifest = copy.deepcopy(first)
+    manifest["run"] |= {"id": "run-1.capture", "captured": {host: role, **({CONTROL: "control"} if control else {})}}
+    manifest["flows"] = [flow for flow in manifest["flows"] if flow["target"] in manifest["run"]["captured"]]
+    second = Fleet(faults=[fault(component, in_capture if in_capture is not None else stalls)], offsets_s=clocks or {}).evidence(manifest)
+    second[host]["counters"] |= observe or {}
+    captures = {host: capture, **({CONTROL: control.json(CONTROL)} if control else {})}
+    before = json.dumps(found, sort_keys=True)
+    built = attribute.build(found, manifest, second, captures, CATALOGUE, (first, evidence))
+    assert json.dumps(found, sort_keys=True) == before, "the findings given are left as they are"
+    jsonschema.validate(built, SCHEMA)
+    json.dumps(built, allow_nan=False)
+    return {row["host"]: row for row in built["hosts"]}
+
+
+def row(capture, **more):
+    host = more.get("host", HOST)
+    return run(capture.json(host) if isinstance(capture, Capture) else capture, **more)[host]
+
+
+def test_the_lab_s_receive_stall():
+    found = row(stalled(STALLS))
+    capture = found["capture"]
+    assert capture["explained"] == {"events": 12, "of": 12} and (capture["class"], capture["confidence"]) == ("T", "high")
+    (culprit,) = capture["culprits"]
+    assert (culprit["comm"], culprit["pid"], culprit["cpu"], culprit["syscall"], culprit["path"]) == (
+        "smaps-reader",
+        4711,
+        1,
+        "read",
+        "/proc/4712/smaps_rollup",
+    )
+    assert culprit["share"] > 0.95 and culprit["stack"][-1] == "smaps_pte_range"
+    assert found["trigger"] == {
+        "comm": "smaps-reader",
+        "pid": 4711,
+        "unit": "foo.service",
+        "container": None,
+        "syscall": "read",
+        "path": "/proc/4712/smaps_rollup",
+        "cpu": 1,
+    }
+    said = capture["sentence"]
+    assert said.startswith("napi/eth0-12 on CPU 1 drained 10 probes after smaps-reader (pid 4711, foo.service) had kept that CPU for 12")
+    assert "ms in read() of /proc/4712/smaps_rollup; it explains 12 of 12 stalls." in said
+    assert [cause["id"] for cause in found["causes"]][:1] == ["smaps-clear-refs"] and "Known cause: " in said
+
+
+def test_its_events_are_those_of_both_windows():
+    found = row(stalled(STALLS))
+    windows = [event["window"] for event in found["events"]]
+    assert windows == ["observe"] * 12 + ["capture"] * 12
+    first, last = found["events"][0], found["events"][-1]
+    assert (first["cpu"], first["handled_by"], first["blocker"], first["class"]) == (None, None, None, None)
+    assert (last["cpu"], last["handled_by"], last["class"], last["blocker"]["comm"]) == (1, "napi/eth0-12", "T", "smaps-reader")
+    assert found["severity"]["events"] == 12, "the capture does not grade"
+
+
+def test_two_culprits_share_the_stalls_between_them():
+    other = ("stat-reader", 4800, 4801)
+    capture = stalled(STALLS[::2])
+    for start, length in STALLS[1::2]:
+        capture.gap(start, start + length).run(start, start + length, other, SMAPS.replace("smaps", "stat"), policy="rr")
+        capture.call(start, length * 1000, other, path="/sys/fs/cgroup/memory/memory.stat")
+    found = row(capture)
+    assert {(c["comm"], c["pid"], c["events"], c["path"]) for c in found["capture"]["culprits"]} == {
+        ("smaps-reader", 4711, 6, "/proc/4712/smaps_rollup"),
+        ("stat-reader", 4800, 6, "/sys/fs/cgroup/memory/memory.stat"),
+    }
+    assert found["capture"]["explained"] == {"events": 12, "of": 12}
+    assert "Also: " in found["capture"]["sentence"]
+
+
+def test_a_loud_process_on_another_cpu_is_never_named():
+    capture = stalled(STALLS).run(0, 30, HOG, USER, cpu=0)
+    for start, length in STALLS:
+        capture.call(start, length * 1000, HOG, "write", "/dev/null")
+    found = row(capture)
+    assert [culprit["comm"] for culprit in found["capture"]["culprits"]] == ["smaps-reader"]
+    assert "loud" not in json.dumps(found["capture"]["sentence"]) and "loud" not in json.dumps(found["trigger"])
+
+
+def test_one_that_runs_as_much_while_nothing_stalls_is_not_the_cause():
+    capture = Capture(quiet={("loud", USER): 28 * 700})
+    for start, length in STALLS:
+        capture.gap(start, start + length).run(start - 0.005, start + length, HOG, USER, policy="other")
+    found = row(capture)
+    assert found["trigger"] is None and found["causes"] == [] and found["capture"]["explained"]["events"] == 0
+    assert "hardly the cause" in found["capture"]["sentence"] and found["capture"]["confidence"] == "low"
+
+
+def test_one_whose_long_runs_mostly_meet_no_stall_is_not_the_cause():
+    capture = stalled(STALLS)
+    for start, length in STALLS:
+        capture.run(start + 0.5, start + 0.5 + length).run(start + 1.0, start + 1.0 + length)
+    (culprit,) = row(capture)["capture"]["culprits"]
+    assert culprit["usual"] and any("met no stall" in sentence for sentence in culprit["because"])
+
+
+@pytest.mark.parametrize(("count", "confidence"), [(1, "low"), (2, "low"), (3, "high")])
+def test_few_stalls_count_for_less(count, confidence):
+    found = row(stalled(STALLS[:count]), in_capture=STALLS[:count])
+    assert found["capture"]["confidence"] == confidence and found["trigger"]["comm"] == "smaps-reader"
+    assert found["capture"]["explained"] == {"events": count, "of": count}
+
+
+def test_a_chance_meeting_is_no_pattern():
+    """Two of twelve stalls are not enough to name somebody."""
+    capture = stalled(STALLS[:2])
+    for start, length in STALLS[2:]:
+        capture.gap(start, start + length).run(start, start + length, SWAPPER, IDLE)
+    found = row(capture)
+    assert found["capture"]["culprits"] == [] and found["trigger"] is None
+    assert "10 of 12 stalls the CPU that handled the probes was idle" in found["capture"]["sentence"]
+
+
+def of_each(method, **changes):
+    capture = Capture(**changes)
+    for start, length in STALLS:
+        method(capture, start, start + length)
+    return capture
+
+
+NOBODY = {
+    "idle": (of_each(lambda c, a, b: c.gap(a, b).run(a - 0.1, b, SWAPPER, IDLE)), None, "was idle"),
+    "a hole without an end": (of_each(lambda c, a, b: c.gap(a, b).hole(a, b)), None, "was not sampled"),
+    "no run": (of_each(lambda c, a, b: c.gap(a, b)), None, "no task that was seen"),
+    "the handler": (of_each(lambda c, a, b: c.gap(a, b).run(a, b, NAPI, POLL)), "SI", "napi/eth0-12 was at work itself, in veth_poll"),
+    "no samples": (of_each(lambda c, a, b: c.gap(a, b), lacks=("recorder",)), None, "has no samples"),
+    "on time": (Capture(), None, "handled on time"),
+}
+
+
+@pytest.mark.parametrize(("capture", "klass", "said"), NOBODY.values(), ids=NOBODY.keys())
+def test_nobody_is_named_out_of_nothing(capture, klass, said):
+    found = row(capture)
+    assert found["trigger"] is None and found["capture"]["culprits"] == [] and found["capture"]["class"] == klass
+    assert said in found["capture"]["sentence"] and found["capture"]["explained"] == {"events": 0, "of": 12}
+
+
+def test_the_raw_run_is_shown_where_nothing_fits():
+    found = row(of_each(lambda c, a, b: c.gap(a, b).run(a + 0.06, b)))
+    assert "The most that was seen: smaps-reader (pid 4711) in smaps_pte_range for" in found["capture"]["sentence"]
+
+
+def test_tasks_that_only_together_fill_the_stalls_explain_none():
+    found = row(of_each(lambda c, a, b: c.gap(a, b).run(a, (a + b) / 2).run((a + b) / 2, b, HOG, USER)))
+    assert {culprit["comm"] for culprit in found["capture"]["culprits"]} == {"smaps-reader", "loud"}
+    assert found["capture"]["explained"]["events"] == 0 and found["capture"]["confidence"] == "low"
+
+
+def test_a_softirq_is_named_whatever_task_it_interrupted():
+    def timer(capture, start, end):
+        task = SWAPPER if len(capture.gaps) % 2 else HOG
+        capture.gap(start, end, KSOFTIRQD).run(start, end, task, TIMER if task is SWAPPER else TIMER.partition(";asm_")[2])
+
+    found = row(of_each(timer))
+    (culprit,) = found["capture"]["culprits"]
+    assert (culprit["softirq"], culprit["events"], culprit["class"]) == ("run_timer_softirq", 12, "SI")
+    assert "after the softirq run_timer_softirq had kept that CPU" in found["capture"]["sentence"]
+    assert "ipvs-est" in [cause["id"] for cause in found["causes"]]
+
+
+def test_a_real_time_hog():
+    found = row(of_each(lambda c, a, b: c.gap(a, b, KSOFTIRQD).run(a, b, HOG, USER)))
+    assert found["capture"]["class"] == "Q" and "in user mode, at real-time priority (fifo)" in found["capture"]["sentence"]
+    assert "rt-hog" in [cause["id"] for cause in found["causes"]]
+
+
+def test_time_that_the_hypervisor_stole_is_nobody_s():
+    cpus = [{"1": {"irq": 0, "softirq": 0, "steal": steal, "idle": 0, "total": 3000}} for steal in (0, 120)]
+    steal = {
+        "available": True,
+        "reason": None,
+        "start": {"ticks_per_s": 100, "cpus": cpus[0]},
+        "end": {"ticks_per_s": 100, "cpus": cpus[1]},
+        "series": None,
+    }
+    found = row(of_each(lambda c, a, b: c.gap(a, b).hole(a, b)), observe={"cpu": steal})
+    assert found["capture"]["class"] == "X" and found["trigger"] is None
+    assert "the hypervisor had taken it" in found["capture"]["sentence"] and found["capture"]["explained"] == {"events": 12, "of": 12}
+
+
+def test_a_control_never_gets_a_culprit():
+    """Not even where its CPU is loud and the suspect's stalls are on."""
+    rows = run(stalled(STALLS).json(), control=stalled(STALLS))
+    control = rows[CONTROL]
+    assert control["capture"]["role"] == "control" and control["capture"]["culprits"] == [] and control["trigger"] is None
+    assert control["causes"] == [] and control["capture"]["sentence"].startswith("Control: no stall")
+    assert all(row["capture"] is None for name, row in rows.items() if name not in (HOST, CONTROL))
+
+
+@pytest.mark.parametrize("component", [f"source:{HOST}", "path:rack_a1"])
+def test_a_fault_of_the_source_or_the_path_gets_no_culprit_on_the_target(component):
+    found = row(stalled(STALLS), component=component, host="node-a2-1" if component.startswith("source") else HOST)
+    assert found["capture"]["culprits"] == [] and found["trigger"] is None and found["causes"] == []
+
+
+def test_a_sender_gets_no_culprit_from_its_receive_side():
+    found = row(stalled(STALLS), component=f"source:{HOST}")
+    assert found["blame"]["side"] == "sender"
+    assert found["capture"]["culprits"] == [] and "as a sender" in found["capture"]["sentence"]
+
+
+@pytest.mark.parametrize("seconds", [60.0, -3600.0])
+def test_a_host_with_a_wrong_clock(seconds):
+    found = row(stalled(STALLS, offset_s=seconds), clocks={HOST: seconds})
+    assert found["capture"]["explained"] == {"events": 12, "of": 12} and found["trigger"]["pid"] == 4711
+
+
+def test_without_a_trace_the_verdict_is_narrower_and_says_so():
+    found = row(of_each(lambda c, a, b: c.run(a, b), lacks=("rx_trace",)))
+    assert found["trigger"]["comm"] == "smaps-reader" and found["capture"]["confidence"] == "low"
+    assert any("who handled the delayed probes" in sentence and "no rx_trace here" in sentence for sentence in found["capture"]["missing"])
+    assert found["events"][-1]["handled_by"] is None
+
+
+def test_no_stall_in_the_capture_is_said_and_is_no_health():
+    found = row(stalled([]), in_capture=[])
+    assert found["status"] == "stalling" and found["capture"]["sentence"] == "No stall was seen while it was captured."
+
+
+@pytest.mark.parametrize(
+    "capture",
+    [
+        None,
+        {},
+        {"status": "not_captured", "reason": "no perf here", "remedy": "install it"},
+        not_measured("capture", "no perf here", "install it"),
+    ],
+)
+def test_a_host_without_a_capture_says_why(capture):
+    found = row(capture)
+    assert found["capture"]["status"] == "not_captured" and found["capture"]["missing"] and found["trigger"] is None
+    assert ("no perf here; install it" if capture else "no result came from it") in found["capture"]["sentence"]
+
+
+@pytest.mark.parametrize(
+    "part",
+    [
+        "runs",
+        "gaps",
+        "stacks",
+        "folded",
+        "slow_calls",
+        "processes",
+        "capabilities",
+        "clock",
+        "cost",
+        "memory_cgroups",
+        "connections",
+        "strace",
+    ],
+)
+@pytest.mark.parametrize("junk", [None, 5, "x", [5], {"a": 5}, [[1, 2, 3]], [{}], {"4711": 5}])
+def test_a_host_that_sends_nonsense_costs_its_own_capture(part, junk):
+    run({**stalled(STALLS).json(), part: junk})
+
+
+def test_the_article_s_listings_without_samples():
+    """Who handled the probes before the silence, and slow reads whose content is known: a likely culprit, and not more."""
+    cadvisor, ksoftirqd = ("cadvisor", 10137, 10436), ("ksoftirqd/11", 76, 76)
+    capture = Capture(lacks=("recorder",))
+    for start, length in STALLS[:2]:
+        capture.gap(start, start + length, ksoftirqd, cpu=11, before=cadvisor)
+    capture.call(None, 228.1, cadvisor, path=None, buffer="cache 0\nrss 0\nrss_huge 0\nmapped_", how="strace")
+    capture.call(None, 678.4, cadvisor, "futex", path=None, how="strace")
+    found = row(capture, in_capture=STALLS[:2])
+    (culprit,) = found["capture"]["culprits"]
+    assert (culprit["comm"], culprit["pid"], culprit["syscall"], culprit["cpu"], culprit["share"]) == ("cadvisor", 10137, "read", 11, None)
+    assert (culprit["confidence"], culprit["class"], found["capture"]["explained"]["events"]) == ("low", "T", 0)
+    assert culprit["buffer"].startswith("cache 0") and "ksoftirqd/11 on CPU 11 drained 10 probes" in found["capture"]["sentence"]
+
+
+def throttled(times, spent_us):
+    groups = [
+        {"/pod": {"periods": 10, "throttled": 0, "throttled_us": 0}},
+        {"/pod": {"periods": 300, "throttled": times, "throttled_us": spent_us}},
+    ]
+    return {
+        "throttled": {
+            "available": True,
+            "reason": None,
+            "start": {"groups": groups[0]},
+            "end": {"groups": groups[1], "grown": 1},
+            "start_ns": 0,
+            "end_ns": 30 * 10**9,
+            "series": None,
+        }
+    }
+
+
+def test_a_service_whose_control_group_ran_out_of_quota():
+    batch = {
+        "comm": "batch-job",
+        "exe": None,
+        "unit": None,
+        "cgroup": "/pod",
+        "container": None,
+        "policy": "other",
+        "priority": None,
+        "cmdline": None,
+    }
+    capture = Capture(more={"processes": {"7000": batch}})
+    for start, _length in STALLS:
+        capture.run(start - 0.015, start, ("batch-job", 7000, 7000), USER, policy="other")
+    found = row(capture, component="app:web", host="node-b1-1", observe=throttled(12, 1_300_000))
+    assert found["blame"]["side"] == "application" and found["capture"]["class"] == "R"
+    assert (found["trigger"]["comm"], found["trigger"]["pid"], found["trigger"]["cpu"]) == ("batch-job", 7000, None)
+    assert "out of CPU quota 12 times" in found["capture"]["sentence"] and "cfs-throttle" in [cause["id"] for cause in found["causes"]]
+
+
+def test_a_service_that_is_late_by_itself_is_named_by_its_connections():
+    connection = {
+        "local": "10.244.4.1:30080",
+        "peer": "198.18.0.1:40001",
+        "pid": 8000,
+        "comm": "web",
+        "rtt_ms": 0.1,
+        "min_rtt_ms": 0.1,
+        "retransmits": 0,
+        "unread_bytes": 100,
+        "unacked": 0,
+    }
+    found = row(Capture(more={"connections": [connection]}), component="app:web", host="node-b1-1")
+    (culprit,) = found["capture"]["culprits"]
+    assert (culprit["comm"], culprit["pid"], culprit["class"], culprit["confidence"], culprit["events"]) == ("web", 8000, "R", "low", 0)
+
+
+def test_the_cost_to_the_host_is_stated():
+    effect = row(stalled(STALLS))["capture"]["observer_effect"]
+    assert effect["rtt_ratio"] == 1.0 and effect["cpu_percent"] == 1.0
+    assert "left the median round trip as it was" in effect["sentence"]
