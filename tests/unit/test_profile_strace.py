@@ -1,7 +1,6 @@
 """What strace printed, in any of its forms, becomes calls; what is no call becomes none; nothing breaks the reader."""
 
 import io
-import os
 import shutil
 import subprocess
 import sys
@@ -152,4 +151,4 @@ def test_a_real_log(tmp_path, options):
     assert read.name == "read" and read.result == "14" and read.fd is not None and read.seconds > 0
     assert (read.tid is None) == ("-f" not in options)
     assert (read.at_s is None) == (options == ["-f"])
-    assert counts.skipped == 0 and calls[-1].name == "exit_group" and os.path.exists(log)
+    assert counts.skipped == 0 and calls[-1].name == "exit_group"

@@ -1,0 +1,306 @@
+"""perf.data files give the samples that perf script shows, in any byte order, and broken ones an end or an error."""
+
+import collections
+import io
+import os
+import random
+import re
+import shutil
+import subprocess
+import sys
+import tracemalloc
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from ansible_collections.fleet.stall.plugins.module_utils.profile import perfdata
+from ansible_collections.fleet.stall.plugins.module_utils.profile.kallsyms import Symbols
+from ansible_collections.fleet.stall.plugins.module_utils.profile.sample import Counts, ProfileError
+from tests.unit import perf_writer
+from tests.unit.perf_writer import CALLCHAIN, CPU, ID, IDENTIFIER, IP, PERIOD, READ, TID, TIME, USUAL, Writer
+
+NAMES = ["entry", "do_syscall_64", "ksys_read", "vfs_read", "memcg_stat_show", "do_idle"]
+LIBC = 0x7F0000001000
+
+
+@pytest.fixture(scope="module")
+def kernel(tmp_path_factory):
+    text, at = perf_writer.kallsyms(NAMES)
+    path = tmp_path_factory.mktemp("kernel") / "kallsyms"
+    path.write_text(text)
+    return Symbols.load(str(path)), at
+
+
+def read(data, symbols=None, counts=None):
+    return list(perfdata.read(io.BytesIO(data), symbols, counts))
+
+
+def usual(writer, at):
+    """A recording of two CPUs in two rounds; the second CPU's buffer is written after the first's."""
+    syscall = [at[name] for name in ("memcg_stat_show", "vfs_read", "ksys_read", "do_syscall_64", "entry")]
+    writer.comm(10, "cadvisor")
+    writer.sample(100, 0, 10, syscall, [LIBC, LIBC + 8])
+    writer.sample(300, 0, 10, (), [LIBC])
+    writer.sample(200, 1, 0, [at["do_idle"]])
+    writer.record(perf_writer.ROUND, b"")
+    writer.sample(400, 0, 10, syscall[1:], [LIBC])
+    writer.sample(250, 1, 11, [at["entry"]])
+    writer.fork(10, 11, 240)
+    writer.comm(10, "renamed", time=350)
+    writer.lost(3)
+    return writer
+
+
+STACK = ("[user]", "entry", "do_syscall_64", "ksys_read", "vfs_read", "memcg_stat_show")
+EXPECTED = [
+    (100, 0, 10, 10, "cadvisor", STACK),
+    (200, 1, 0, 0, "swapper", ("do_idle",)),
+    (250, 1, 11, 11, "cadvisor", ("entry",)),
+    (300, 0, 10, 10, "cadvisor", ("[user]",)),
+    (400, 0, 10, 10, "renamed", STACK[:-1]),
+]
+
+
+@pytest.mark.parametrize("order", ["<", ">"])
+def test_samples_are_named_and_put_in_order(kernel, order):
+    symbols, at = kernel
+    counts = Counts()
+    data = usual(Writer(order), at).file()
+    assert list(perfdata.in_time_order(io.BytesIO(data), symbols, counts)) == EXPECTED
+    assert vars(counts) == {"samples": 5, "lost": 3, "skipped": 0, "unordered": 0, "ended_at": None}
+    assert [sample.time_ns for sample in read(data, symbols)] == [100, 300, 200, 400, 250]
+
+
+def test_a_pipe_and_a_file_that_perf_could_not_close(kernel):
+    symbols, at = kernel
+    writer = usual(Writer(), at)
+    assert read(writer.file(data_bytes=0), symbols) == read(writer.file(), symbols)
+    piped = read(writer.pipe(), symbols)
+    assert [sample.frames for sample in piped] == [sample.frames for sample in read(writer.file(), symbols)]
+    assert [sample.comm for sample in piped][:3] == ["cadvisor", "cadvisor", "swapper"]
+
+
+def test_names_of_a_snapshot_that_has_them_at_its_end(kernel):
+    """perf record --overwrite writes newest first, and the tasks' names last."""
+    symbols, at = kernel
+    writer = Writer()
+    for time in range(900, 0, -100):
+        writer.sample(time, 0, 5, [at["entry"]])
+    writer.comm(5, "late")
+    assert [(sample.time_ns, sample.comm) for sample in perfdata.in_time_order(io.BytesIO(writer.file()), symbols)] == [
+        (time, "late") for time in range(100, 1000, 100)
+    ]
+
+
+@pytest.mark.parametrize("fields", [USUAL, USUAL & ~IDENTIFIER, USUAL & ~IDENTIFIER | ID, USUAL & ~PERIOD, USUAL | READ])
+@pytest.mark.parametrize("read_format", [0, 4, 7, 8 | 4, 15])
+def test_fields_before_the_chain(kernel, fields, read_format):
+    symbols, at = kernel
+    writer = Writer(events=((1, 0, fields, read_format),))
+    writer.sample(7, 3, 9, [at["ksys_read"], at["entry"]], [LIBC])
+    assert read(writer.file(), symbols) == [(7, 3, 9, 9, ":9", ("[user]", "entry", "ksys_read"))]
+
+
+@pytest.mark.parametrize(
+    ("fields", "expected"),
+    [
+        (IP | TID | TIME | CPU, (7, 3, 8, 9, ":9", ("ksys_read",))),
+        (IP | TID | TIME | CALLCHAIN, (7, -1, 8, 9, ":9", ("entry", "ksys_read"))),
+        (IP | TIME | CPU, (7, 3, -1, -1, ":-1", ("ksys_read",))),
+    ],
+)
+def test_what_was_not_recorded(kernel, fields, expected):
+    symbols, at = kernel
+    writer = Writer(events=((1, 0, fields, 0),))
+    writer.sample(7, 3, 9, [at["ksys_read"], at["entry"]], pid=8)
+    assert read(writer.file(), symbols) == [expected]
+
+
+def test_tracepoints_beside_a_clock_are_no_looks_at_the_cpu(kernel):
+    symbols, at = kernel
+    events = ((1, 0, USUAL, 0), (2, 77, USUAL | READ, 0), (1, 9, USUAL, 0))
+    writer = Writer(events=events)
+    for event in (0, 1, 2, 0):
+        writer.sample(10 + event, 0, 1, [at["entry"]], event=event)
+    assert [sample.time_ns for sample in read(writer.file(), symbols)] == [10, 10]
+    assert [sample.time_ns for sample in read(writer.pipe(), symbols)] == [10, 10]
+    alone = Writer(events=events[1:2])
+    alone.sample(5, 0, 1, [at["entry"]])
+    assert len(read(alone.file(), symbols)) == 1
+
+
+def test_without_symbols_addresses_stay():
+    writer = Writer()
+    writer.sample(1, 0, 1, [0xFFFFFFFF81000080])
+    assert read(writer.file())[0].frames == ("0xffffffff81000080",)
+
+
+@pytest.mark.parametrize(
+    ("data", "says"),
+    [
+        (b"", "no perf.data"),
+        (b"\x7fELF" * 20, "no perf.data"),
+        (b"PERFFILE" + bytes(100), "2010"),
+        (Writer().file()[:12], "at byte 12"),
+        (Writer().file()[:60], "at byte 60"),
+        (Writer(events=((1, 0, USUAL & ~TIME, 0),)).file(), "no time"),
+        (Writer(events=((1, 0, IP | TIME, 0), (1, 0, IP | TIME | CPU, 0))).file(), "identifier"),
+    ],
+)
+def test_what_cannot_be_read_is_said(data, says):
+    with pytest.raises(ProfileError, match=says):
+        read(data)
+
+
+@pytest.mark.parametrize(("kind", "says"), [(81, "compressed"), (11, "AUX"), (71, "AUX")])
+def test_records_that_are_not_understood_are_refused_with_their_place(kind, says):
+    writer = Writer()
+    writer.record(kind, bytes(40))
+    with pytest.raises(ProfileError, match=f"byte {len(Writer().file())}: .*{says}"):
+        read(writer.file())
+
+
+def test_where_a_broken_file_ends_is_counted(kernel):
+    symbols, at = kernel
+    whole = usual(Writer(), at).file()
+    begin = len(Writer().file())
+    for end in range(begin, len(whole)):
+        counts = Counts()
+        samples = read(whole[:end], symbols, counts)
+        assert len(samples) == counts.samples <= 5
+        assert counts.ended_at is not None and begin <= counts.ended_at <= end
+    counts = Counts()
+    broken = whole[: begin + 6] + b"\x04\x00" + whole[begin + 8 :]
+    assert read(broken, symbols, counts) == [] and counts.ended_at == begin
+
+
+def mutated(data, draw):
+    data = bytearray(data)
+    for _ in range(draw(st.integers(1, 12))):
+        at = draw(st.integers(0, len(data) - 1))
+        kind = draw(st.sampled_from(["bits", "huge", "cut", "repeat"]))
+        if kind == "bits":
+            data[at] = draw(st.integers(0, 255))
+        elif kind == "huge":
+            data[at : at + 8] = draw(st.sampled_from([b"\xff" * 8, bytes(8), b"\0" * 6 + b"\xff\x7f", b"\xff" * 4 + bytes(4)]))
+        elif kind == "cut":
+            del data[at : at + draw(st.integers(1, 64))]
+        else:
+            data[at:at] = data[at : at + draw(st.integers(1, 64))]
+        if not data:
+            break
+    return bytes(data)
+
+
+def must_survive(data, symbols):
+    """Samples or a ProfileError, and no more memory than a few times the data and what a block and its caches take."""
+    tracemalloc.start()
+    try:
+        counts = Counts()
+        for reader in (perfdata.read, perfdata.in_time_order):
+            for sample in reader(io.BytesIO(data), symbols, counts):
+                assert isinstance(sample.frames, tuple)
+    except ProfileError as error:
+        assert str(error)
+    finally:
+        peak = tracemalloc.get_traced_memory()[1]
+        tracemalloc.stop()
+    assert peak < 8000000 + 40 * len(data)
+
+
+@given(st.data(), st.sampled_from(["<", ">"]), st.booleans())
+@settings(max_examples=400)
+def test_no_mutation_breaks_the_reader(kernel, data, order, pipe):
+    symbols, at = kernel
+    writer = usual(Writer(order, events=((1, 0, USUAL | READ, 15), (2, 5, USUAL, 0))), at)
+    must_survive(mutated(writer.pipe() if pipe else writer.file(), data.draw), symbols)
+
+
+@given(st.binary(max_size=300), st.sampled_from(["file", "pipe", "records"]))
+def test_no_noise_breaks_the_reader(kernel, noise, where):
+    writer = Writer()
+    head = {"file": writer.file()[:104], "pipe": writer.pipe()[:16], "records": writer.file(data_bytes=0)}[where]
+    must_survive(head + noise, kernel[0])
+
+
+def test_memory_does_not_grow_with_the_file(kernel):
+    symbols, at = kernel
+
+    def peak(rounds):
+        draw = random.Random(1)
+        writer = Writer()
+        for number in range(rounds):
+            for _ in range(100):
+                writer.sample(number * 1000 + draw.randrange(1000), draw.randrange(4), draw.randrange(9), [at[draw.choice(NAMES)]], [LIBC])
+            writer.record(perf_writer.ROUND, b"")
+        stream = io.BytesIO(writer.file())
+        tracemalloc.start()
+        last = 0
+        for sample in perfdata.in_time_order(stream, symbols):
+            assert sample.time_ns >= last
+            last = sample.time_ns
+        used = tracemalloc.get_traced_memory()[1]
+        tracemalloc.stop()
+        return used
+
+    # both are larger than the three blocks that are held at most
+    assert peak(800) < 1.1 * peak(400)
+
+
+@pytest.fixture(scope="module")
+def recording(tmp_path_factory):
+    """Of perf itself, on this machine."""
+    if not shutil.which("perf"):
+        pytest.skip("needs perf")
+    path = tmp_path_factory.mktemp("recording") / "perf.data"
+    busy = (
+        "import os, threading; f = open('/proc/self/maps'); [(f.seek(0), f.read()) for _ in range(3000)]; os.system('ls /proc >/dev/null')"
+    )
+    line = ["perf", "record", "-q", "-e", "cpu-clock", "-g", "-F", "999", "-o", str(path), "-a", "--", sys.executable, "-c", busy]
+    done = subprocess.run(line, capture_output=True, text=True, check=False)
+    if done.returncode or not Symbols.load().available:
+        pytest.skip(f"perf may not record here: {done.stderr}")
+    return path
+
+
+def test_the_samples_of_a_real_recording_are_those_of_perf_script(recording):
+    counts, symbols = Counts(), Symbols.load()
+    with open(recording, "rb") as stream:
+        ours = sorted(perfdata.in_time_order(stream, symbols, counts), key=lambda sample: sample[:2])
+    theirs = sorted(of_perf_script(recording, plain_names(symbols)), key=lambda sample: sample[:2])
+    assert counts.samples == len(ours) == len(theirs) > 50 and counts.skipped == 0 and counts.ended_at is None
+    for our, their in zip(ours, theirs, strict=True):
+        # perf shows no frame at all of a chain whose user part holds nonsense
+        assert our._replace(frames=our.frames if their[5] else ()) == their
+
+
+def of_perf_script(path, names):
+    line = ["perf", "script", "--ns", "-F", "comm,pid,tid,cpu,time,ip,sym,dso", "-i", str(path)]
+    text = subprocess.run(line, capture_output=True, check=True).stdout.decode(errors="replace")
+    for block in filter(None, text.split("\n\n")):
+        head, *lines = block.strip("\n").split("\n")
+        comm, pid, tid, cpu, seconds, ns = re.match(r"\s*(.*?)\s+(-?\d+)/(-?\d+)\s+\[(\d+)\]\s+(\d+)\.(\d{9}):", head).groups()
+        frames = [re.match(r"\s*([0-9a-f]+) (.*) \((.*)\)$", line).groups() for line in reversed(lines)]
+        kernel = [names.get(name, name) for _ip, name, file in frames if file.startswith("[kernel")]
+        user = ["[user]"] if len(kernel) < len(frames) else []
+        yield int(seconds) * 10**9 + int(ns), int(cpu), int(pid), int(tid), comm, tuple(user + kernel)
+
+
+def plain_names(symbols):
+    """Of several names for one address, perf shows any."""
+    names = collections.defaultdict(set)
+    with open("/proc/kallsyms") as lines:
+        for line in lines:
+            address, _kind, name = line.split()[:3]
+            names[name].add(symbols.name(int(address, 16)))
+    return {name: found.pop() for name, found in names.items() if len(found) == 1 and None not in found}
+
+
+@given(st.data())
+@settings(max_examples=150)
+def test_no_mutation_of_a_real_recording_breaks_the_reader(recording, data):
+    whole = recording.read_bytes()
+    at = data.draw(st.integers(0, len(whole)))
+    part = whole[:300] + whole[at : at + data.draw(st.integers(0, 4000))] if data.draw(st.booleans()) else whole[:20000]
+    must_survive(mutated(part, data.draw), Symbols.load(os.devnull))
