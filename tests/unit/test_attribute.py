@@ -1,6 +1,7 @@
 """From a captured host to its culprit: the right process in words a person would use, and nobody who was merely there."""
 
 import copy
+import functools
 import json
 from pathlib import Path
 
@@ -19,21 +20,29 @@ HOG = ("loud", 5000, 5000)
 SWAPPER = ("swapper/1", 0, 0)
 
 
-def run(
-    capture, stalls=STALLS, component=f"host:{HOST}", role="suspect", in_capture=None, observe=None, host=HOST, clocks=None, control=None
-):
-    """The findings of two windows with the same fault, and a capture in the second."""
-    fleet = Fleet(faults=[fault(component, stalls)] if stalls else [], offsets_s=clocks or {})
+@functools.cache
+def windows(stalls, in_capture, component, clocks, captured):
+    """Manifest, evidence and findings of a first window, then manifest and evidence of the capture's."""
+    fleet = Fleet(faults=[fault(component, list(stalls))], offsets_s=dict(clocks))
     first = fleet.manifest()
-    found = findings.build(first, evidence := fleet.evidence(first), GRADES)
-    manifest = copy.deepcopy(first)
-    manifest["run"] |= {"id": "run-1.capture", "captured": {host: role, **({CONTROL: "control"} if control else {})}}
-    manifest["flows"] = [flow for flow in manifest["flows"] if flow["target"] in manifest["run"]["captured"]]
-    second = Fleet(faults=[fault(component, in_capture if in_capture is not None else stalls)], offsets_s=clocks or {}).evidence(manifest)
-    second[host]["counters"] |= observe or {}
+    evidence = fleet.evidence(first)
+    second = copy.deepcopy(first)
+    second["run"] |= {"id": "run-1.capture", "captured": dict(captured)}
+    second["flows"] = [flow for flow in second["flows"] if flow["target"] in second["run"]["captured"]]
+    during = Fleet(faults=[fault(component, list(in_capture))], offsets_s=dict(clocks)).evidence(second)
+    return first, evidence, findings.build(first, evidence, GRADES), second, during
+
+
+def run(capture, stalls=STALLS, component=f"host:{HOST}", in_capture=None, observe=None, host=HOST, clocks=None, control=None):
+    """Rows by host: the findings of two windows with the same fault, and a capture in the second."""
+    captured = ((host, "suspect"), *([(CONTROL, "control")] if control else []))
+    in_capture = stalls if in_capture is None else in_capture
+    first, evidence, found, second, during = windows(tuple(stalls), tuple(in_capture), component, tuple((clocks or {}).items()), captured)
+    if observe:
+        during = {**during, host: {**during[host], "counters": {**during[host]["counters"], **observe}}}
     captures = {host: capture, **({CONTROL: control.json(CONTROL)} if control else {})}
     before = json.dumps(found, sort_keys=True)
-    built = attribute.build(found, manifest, second, captures, CATALOGUE, (first, evidence))
+    built = attribute.build(found, second, during, captures, CATALOGUE, (first, evidence))
     assert json.dumps(found, sort_keys=True) == before, "the findings given are left as they are"
     jsonschema.validate(built, SCHEMA)
     json.dumps(built, allow_nan=False)
