@@ -141,7 +141,7 @@ def of_the_lab(api: Api, lab) -> None:
         )
         for name, known in nodes.items()
     ]
-    api.services = [service("web", ("TCP", services.NODE_PORTS[0]))]
+    api.services = [service("web", ("TCP", next(iter(services.NODE_PORTS))))]
 
 
 @pytest.mark.lab
