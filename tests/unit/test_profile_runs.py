@@ -62,7 +62,10 @@ def seen(samples):
         ),
         # the same task, briefly elsewhere
         ([("cadvisor", READ, 60), ("cadvisor", USER, 2), ("cadvisor", READ, 40)], [("cadvisor", 102, 102)]),
-        ([("cadvisor", READ, 60), ("cadvisor", USER, 5), ("cadvisor", READ, 4)], [("cadvisor", 60, 60), ("cadvisor", 5, 5), ("cadvisor", 4, 4)]),
+        (
+            [("cadvisor", READ, 60), ("cadvisor", USER, 5), ("cadvisor", READ, 40)],
+            [("cadvisor", 60, 60), ("cadvisor", 5, 5), ("cadvisor", 40, 40)],
+        ),
         ([("cadvisor", READ, 60), ("cadvisor", WRITE, 40)], [("cadvisor", 60, 60), ("cadvisor", 40, 40)]),
         # a softirq on top of a system call that lasts is what has the CPU; a tick is not
         ([("cadvisor", READ, 20), ("cadvisor", SOFTIRQ, 80)], [("cadvisor", 20, 20), ("cadvisor", 80, 80)]),

@@ -27,7 +27,7 @@ HEADER = re.compile(
     r"" + TIME.pattern + r"(?=\s|$)",
     re.ASCII,
 )
-LONE_FRAME = re.compile(r"(?:^|\s)([0-9a-f]{6,16}\s\S.*\))\s{0,10}$", re.ASCII)
+LONE_FRAME = re.compile(r"\s([0-9a-f]{6,16}\s{1,4}(?!\S+:(?:\s|$))\S.*\))\s{0,10}$", re.ASCII)
 ADDRESS = re.compile(r"([0-9a-f]{1,16})\s+(?=\S)|([0-9a-f]{8,16})$", re.ASCII)
 KERNEL_ADDRESS = re.compile(r"(?:ffff[0-9a-f]|c000)[0-9a-f]*$", re.ASCII)
 OFFSET = re.compile(r"\+0x[0-9a-f]{1,16}$", re.ASCII)
