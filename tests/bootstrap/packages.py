@@ -18,17 +18,20 @@ SBIN = "/usr/local/sbin:/usr/sbin:/sbin"
 # set -> tool -> package, where it is apt's and where it is dnf's
 TOOLS = {
     "lab": {
+        "bpftrace": {"apt-get": "bpftrace", "dnf": "bpftrace"},
         "ethtool": {"apt-get": "ethtool", "dnf": "ethtool"},
         "iptables-restore": {"apt-get": "iptables", "dnf": "iptables-nft"},
         "ssh": {"apt-get": "openssh-client", "dnf": "openssh-clients"},
         "sshd": {"apt-get": "openssh-server", "dnf": "openssh-server"},
+        "perf": {"apt-get": "linux-perf", "dnf": "perf"},
+        "strace": {"apt-get": "strace", "dnf": "strace"},
+        "tcpdump": {"apt-get": "tcpdump", "dnf": "tcpdump"},
     },
     "bench": {
         "ip": {"apt-get": "iproute2", "dnf": "iproute"},
         "clush": {"apt-get": "clustershell", "dnf": "clustershell"},
         "fping": {"apt-get": "fping", "dnf": "fping"},
         "hping3": {"apt-get": "hping3", "dnf": "hping3"},
-        "tcpdump": {"apt-get": "tcpdump", "dnf": "tcpdump"},
     },
     "kubernetes": {
         "kubectl": {"apt-get": "kubernetes-client", "dnf": "kubernetes-client"},

@@ -42,10 +42,10 @@ class Lab:
     def expected(self) -> dict:
         return yaml.safe_load((self.dir / "expected.yml").read_text())
 
-    def truth(self, host: str) -> list[Interval]:
+    def truth(self, host: str) -> list[dict]:
+        """What the injectors did to the host: {start_ns, end_ns, kind, pid, comm, cpu} each."""
         path = self.dir / "truth" / f"{host}.jsonl"
-        lines = path.read_text().splitlines() if path.exists() else []
-        return [(entry["start_ns"], entry["end_ns"]) for entry in map(json.loads, lines)]
+        return [json.loads(line) for line in path.read_text().splitlines()] if path.exists() else []
 
 
 class Labs:
@@ -93,7 +93,11 @@ class Diagnosis:
 
     run: run.Run
     expected: dict
-    truth: dict[str, list[Interval]]
+    who: dict[str, list[dict]]
+
+    @property
+    def truth(self) -> dict[str, list[Interval]]:
+        return {host: [(entry["start_ns"], entry["end_ns"]) for entry in entries] for host, entries in self.who.items()}
 
 
 class Diagnoses:
@@ -105,14 +109,35 @@ class Diagnoses:
         """Of a scenario, made when first asked for. The clean one is watched for minutes, for that is its point."""
         if scenario not in self._done:
             lab = self._labs.get(scenario)
-            window = CLEAN_WINDOW_S if scenario == "clean" else WINDOW_S
-            done = run.diagnose(lab.inventory, self._runs / scenario, window_s=window, timeout=window + 240)
+            options = {"window_s": CLEAN_WINDOW_S if scenario == "clean" else WINDOW_S, "capture_s": CAPTURE_S}
+            options |= CAPTURED.get(scenario, {"capture": scenario == "clean"})
+            limit = options["window_s"] + options["capture_s"] + 240
+            done = run.diagnose(lab.inventory, self._runs / scenario, timeout=limit, **options)
             expected = lab.expected
             self._done[scenario] = Diagnosis(done, expected, {host: lab.truth(host) for host in expected["hosts"]})
         return self._done[scenario]
 
 
 WINDOW_S = 15
+CAPTURE_S = 15
+SOAK = bool(os.environ.get("FLEET_STALL_SOAK"))
+# Scenarios of which the suspects are opened up too, with what differs for them; the longer ones only in `make soak`.
+CAPTURED: dict[str, dict] = {
+    "two_bad": {},
+    "rt_hog": {"capture_control": False},
+    "app_throttled": {"capture_control": False},
+    "two_readers": {"window_s": 8},
+    "busy_innocent": {"window_s": 8},
+}
+if SOAK:
+    CAPTURED |= {
+        "rx_stall": {},
+        "rx_stall_mild": {"capture_s": 30},
+        "burst": {"window_s": 62, "capture_s": 62},
+        # The fault is not on the host that is opened up
+        "rack_path": {"capture_hosts": ["node-a2-1"]},
+        "source_stall": {"capture_hosts": ["node-a1-1"]},
+    }
 CLEAN_WINDOW_S = int(os.environ.get("FLEET_STALL_CLEAN_S", "90"))
 
 

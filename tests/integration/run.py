@@ -35,6 +35,14 @@ class Run:
     def host(self, name: str) -> dict:
         return next(row for row in self.findings["hosts"] if row["host"] == name)
 
+    @property
+    def captured(self) -> dict[str, str]:
+        """Host -> suspect or control."""
+        return json.loads((self.dir / "capture" / "manifest.json").read_text())["run"]["captured"]
+
+    def capture_of(self, name: str) -> dict:
+        return json.loads((self.dir / "capture" / "evidence" / name / "capture.json").read_text())
+
     def evidence(self, name: str) -> dict | None:
         path = self.dir / "evidence" / name / "observe.json"
         return json.loads(path.read_text()) if path.exists() else None

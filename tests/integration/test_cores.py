@@ -25,17 +25,20 @@ def test_core_2_16_with_hosts_on_python_3_6(labs, tmp_path):
     if python is None:
         pytest.skip("there is no Python 3.6 on PATH or in pyenv")
     lab = labs.get("rx_stall", "--python", str(python))
-    done = run.diagnose(lab.inventory, tmp_path, venv=core, window_s=8)
+    done = run.diagnose(lab.inventory, tmp_path, venv=core, window_s=8, capture_s=5, capture_control=False)
     assert done.rc == 0, done.screen
     assert done.findings["run"]["versions"]["ansible_core"].startswith("2.16.")
     assert {row["status"] for row in done.findings["hosts"]} <= {"stalling", "clear"}, done.screen
     assert done.evidence("node-a1-1")["versions"]["python"].startswith("3.6.")
     assert done.findings["hosts"][0]["host"] == "node-a1-2", done.screen
+    assert done.host("node-a1-2")["capture"]["status"] == "measured", done.screen
+    assert done.capture_of("node-a1-2")["versions"]["python"].startswith("3.6.")
 
 
 @pytest.mark.lab
 def test_the_newest_core(labs, tmp_path):
     core = venv("new")
-    done = run.diagnose(labs.get("rx_stall").inventory, tmp_path, venv=core, window_s=8)
+    done = run.diagnose(labs.get("rx_stall").inventory, tmp_path, venv=core, window_s=8, capture_s=5, capture_control=False)
     assert done.rc == 0, done.screen
     assert done.findings["hosts"][0]["host"] == "node-a1-2", done.screen
+    assert done.host("node-a1-2")["capture"]["status"] == "measured", done.screen

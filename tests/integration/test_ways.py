@@ -11,7 +11,8 @@ import pytest
 
 from . import run
 
-SHORT = {"stall_window_s": 6}
+SHORT = {"stall_window_s": 6, "stall_capture": False}
+CAPTURED = SHORT | {"stall_capture": True, "stall_capture_s": 5, "stall_capture_control": False}
 
 
 @pytest.fixture(scope="module")
@@ -68,5 +69,7 @@ def test_as_the_installed_collection(lab, tmp_path):
     where = tmp_path / "collections"
     install = execute(["ansible-galaxy", "collection", "install", str(artifact), "-p", str(where), "--offline"], tmp_path)
     assert install.returncode == 0, install.stdout
-    line = ["ansible-playbook", "-i", str(lab.inventory), "fleet.stall.diagnose", "-e", json.dumps(SHORT)]
+    line = ["ansible-playbook", "-i", str(lab.inventory), "fleet.stall.diagnose", "-e", json.dumps(CAPTURED)]
     check(execute(line, tmp_path, ANSIBLE_COLLECTIONS_PATH=str(where)), tmp_path / "runs")
+    findings = json.loads((run.newest(tmp_path / "runs") / "findings.json").read_text())
+    assert findings["hosts"][0]["capture"]["status"] == "measured", findings["hosts"][0]
