@@ -20,7 +20,9 @@ MS = 1_000_000
 
 
 def stalls(row: dict) -> list[Interval]:
-    return [(event["start_ns"], event["start_ns"] + int(event["duration_ms"] * MS)) for event in row["events"] if event["window"] == "observe"]
+    return [
+        (event["start_ns"], event["start_ns"] + int(event["duration_ms"] * MS)) for event in row["events"] if event["window"] == "observe"
+    ]
 
 
 def window(run, host: str) -> Interval:
