@@ -125,7 +125,7 @@ def _host(row: Mapping[str, Any], role: str, capture: Mapping[str, Any] | None, 
     return {
         **row,
         "causes": causes,
-        "trigger": _trigger(found[0]) if found and not found[0].usual else None,
+        "trigger": trigger_row(found[0]) if found and not found[0].usual else None,
         "remedies": cases.remedies(causes),
         "events": [*row["events"], *events],
         "capture": {
@@ -135,7 +135,7 @@ def _host(row: Mapping[str, Any], role: str, capture: Mapping[str, Any] | None, 
             "confidence": explaining[0].confidence if explaining else "low" if found else None,
             "explained": {"events": _explained(explaining, explained), "of": sum(one.note != "outside" for one in explained)},
             "sentence": _sentence(row, role, asked, found, explained, causes, klass),
-            "culprits": [_culprit(culprit) for culprit in found],
+            "culprits": [culprit_row(culprit) for culprit in found],
             "handlers": _rows(capture, "handlers", ("cpu", "pid", "tid", "comm", "packets"), HANDLERS),
             "timeline": _timeline(explained, offset),
             "missing": sentences.missing(capture, explained, tied, bool(observe.get("counters"))),
@@ -243,7 +243,7 @@ def _event(one: Explained, window: _Window) -> dict[str, Any]:
     }
 
 
-def _culprit(culprit: Culprit) -> dict[str, Any]:
+def culprit_row(culprit: Culprit) -> dict[str, Any]:
     return {
         "comm": culprit.comm,
         "pid": culprit.pid,
@@ -272,7 +272,7 @@ def _culprit(culprit: Culprit) -> dict[str, Any]:
     }
 
 
-def _trigger(culprit: Culprit) -> dict[str, Any]:
+def trigger_row(culprit: Culprit) -> dict[str, Any]:
     return {
         "comm": culprit.comm,
         "pid": culprit.pid,
