@@ -21,6 +21,8 @@ from ansible_collections.fleet.stall.plugins.module_utils.counters import (
     kernel,
     kernel_log,
     machine,
+    neighbours,
+    netstat,
     pressure,
     sockets,
     softirqs,
@@ -28,6 +30,7 @@ from ansible_collections.fleet.stall.plugins.module_utils.counters import (
     source,
     threads,
     throttled,
+    vmstat,
 )
 from ansible_collections.fleet.stall.plugins.module_utils.counters.source import Unavailable
 
@@ -213,6 +216,43 @@ UDP  [2001:0db8:0000:0000:0000:0000:0000:0001]:0035 rr
 FWM  00000001 wlc
 """
     assert ipvs.parse(content) == {"services": 3, "destinations": 3}
+
+
+NEIGHBOURS_3_10 = """\
+entries  allocs destroys hash_grows  lookups hits  res_failed  rcv_probes_mcast rcv_probes_ucast  periodic_gc_runs forced_gc_runs unresolved_discards
+0000002a  00000003 00000001 00000000  00000005 00000004  00000000  00000000 00000000  000000b7 00000010 00000000
+0000002a  00000002 00000000 00000000  00000005 00000004  00000000  00000000 00000000  00000000 00000001 00000000
+"""
+
+
+def test_neighbours_have_the_entries_of_the_table_and_the_sums_of_the_cpus():
+    found = neighbours.parse(NEIGHBOURS_3_10)
+    assert (found["entries"], found["allocs"], found["forced_gc_runs"], found["periodic_gc_runs"]) == (42, 5, 17, 183)
+    assert "table_fulls" not in found
+    assert neighbours.parse("") == {}
+
+
+def test_netstat_has_names_and_numbers_in_lines_of_their_own():
+    content = "TcpExt: SyncookiesSent PruneCalled TCPRcvCollapsed\nTcpExt: 1 22 333\nIpExt: PruneCalled InOctets\nMPTcpExt: 7 8\n"
+    assert netstat.parse(content) == {"PruneCalled": 22, "TCPRcvCollapsed": 333}
+
+
+def test_vmstat_keeps_what_can_stall():
+    assert vmstat.parse("nr_free_pages 7\ncompact_stall 2\ndrop_slab 1\nnr_anon_pages x\n") == {"compact_stall": 2, "drop_slab": 1}
+
+
+@pytest.mark.parametrize(
+    ("line", "kind"),
+    [
+        ("audit: audit_backlog=326 > audit_backlog_limit=320", "audit_backlog"),
+        ("audit: backlog limit exceeded", "audit_backlog"),
+        ("ena 0000:00:05.0 ens5: The napi handler hasn't been called for a long time but the interrupt was", "tx_paused"),
+        ("mce: [Hardware Error]: Machine check events logged", "hardware_error"),
+        ("** 31 printk messages dropped **", "printk_dropped"),
+    ],
+)
+def test_lines_that_causes_ask_for_are_kept(line, kind):
+    assert kernel_log.kind_of(line) == kind
 
 
 MOUNTINFO_V1 = """\
