@@ -10,7 +10,7 @@ import re
 from collections.abc import Mapping
 from typing import Any
 
-from ansible_collections.fleet.stall.plugins.plugin_utils import wording
+from ansible_collections.fleet.stall.plugins.plugin_utils import capture_page, wording
 from ansible_collections.fleet.stall.plugins.plugin_utils.text import printable
 
 _HEADINGS = (
@@ -57,6 +57,7 @@ def markdown(findings: Mapping[str, Any]) -> str:
     table = [*rows[:2], *(tuple(_md(cell) for cell in _cells(host)) for host in findings["hosts"])]
     lines = [f"# Stalls in run {_md(findings['run']['id'])}", "", _md(wording.totals(findings)), ""]
     lines += [f"| {' | '.join(row)} |" for row in table]
+    lines += capture_page.markdown(findings)
     for title, items in _sections(findings):
         lines += ["", f"## {title}", "", *(f"- {'**' + _md(term) + '**: ' if term else ''}{_md(text)}" for term, text in items)]
     return "\n".join(lines) + "\n"
@@ -71,9 +72,9 @@ def html(findings: Mapping[str, Any]) -> str:
     sections = "\n".join(_section(name, items) for name, items in _sections(findings))
     return (
         f'<!doctype html>\n<html lang="en">\n<head>\n<meta charset="utf-8">\n<meta name="viewport" content="width=device-width">\n'
-        f"<title>{title}</title>\n<style>{_STYLE}</style>\n</head>\n<body>\n<h1>{title}</h1>\n"
+        f"<title>{title}</title>\n<style>{_STYLE}{capture_page.STYLE}</style>\n</head>\n<body>\n<h1>{title}</h1>\n"
         f'<p class="soft">{_esc(wording.totals(findings))}</p>\n<div class="wide"><table>\n<thead><tr>{head}</tr></thead>\n'
-        f"<tbody>\n{rows}\n</tbody>\n</table></div>\n{sections}\n</body>\n</html>\n"
+        f"<tbody>\n{rows}\n</tbody>\n</table></div>\n{capture_page.html(findings)}\n{sections}\n</body>\n</html>\n"
     )
 
 

@@ -9,7 +9,7 @@ import textwrap
 from collections.abc import Mapping
 from typing import Any
 
-from ansible_collections.fleet.stall.plugins.plugin_utils import wording
+from ansible_collections.fleet.stall.plugins.plugin_utils import capture_words, wording
 from ansible_collections.fleet.stall.plugins.plugin_utils.text import printable
 
 _HOST_LIMIT = 40
@@ -42,6 +42,9 @@ def render(findings: Mapping[str, Any], top: int, width: int) -> str:
     for host in measured[:top]:
         if host["status"] != "clear" and (explanation := wording.explanation(host)):
             lines += _wrapped(f"{printable(host['host'], _HOST_LIMIT)}: {explanation}", width)
+    for host in capture_words.captured(findings):
+        if said := capture_words.line(host):
+            lines += _wrapped(f"{printable(host['host'], _HOST_LIMIT)} opened up: {said}", width)
     for fault in findings.get("coincident") or []:
         lines += _wrapped(f"in common: {wording.coincidence(fault)}", width)
     for reason, hosts in wording.not_measured(findings):

@@ -5,9 +5,16 @@ Times are seconds of the window, as in simfleet; the captured host's clock may b
 
 from __future__ import annotations
 
+import copy
+import functools
+import json
 from dataclasses import dataclass, field
 
-from tests.unit.simfleet import EPOCH_S, MS
+from ansible_collections.fleet.stall.plugins.plugin_utils import attribute, causes, findings
+from tests.unit.simfleet import EPOCH_S, GRADES, Fleet, fault
+
+HOST, CONTROL = "node-a1-1", "node-b1-1"
+STALLS = [(1.0 + 2.3 * number, 0.08 + 0.004 * number) for number in range(12)]
 
 SMAPS = "entry_SYSCALL_64_after_hwframe;do_syscall_64;ksys_read;vfs_read;seq_read_iter;show_smaps_rollup;smap_gather_stats;smaps_pte_range"
 IDLE = "common_startup_64;cpu_startup_entry;do_idle;default_idle"
@@ -175,5 +182,34 @@ def stalled(stalls, **changes) -> Capture:
     return capture
 
 
-def ms(seconds: float) -> int:
-    return round(seconds * 1000 * MS)
+@functools.cache
+def catalogue():
+    return causes.load([])
+
+
+@functools.cache
+def windows(stalls, in_capture, component, clocks, captured):
+    """Manifest, evidence and findings of a first window, then manifest and evidence of the capture's."""
+    fleet = Fleet(faults=[fault(component, list(stalls))], offsets_s=dict(clocks))
+    first = fleet.manifest()
+    evidence = fleet.evidence(first)
+    second = copy.deepcopy(first)
+    second["run"] |= {"id": "run-1.capture", "captured": dict(captured)}
+    second["flows"] = [flow for flow in second["flows"] if flow["target"] in second["run"]["captured"]]
+    during = Fleet(faults=[fault(component, list(in_capture))], offsets_s=dict(clocks)).evidence(second)
+    return first, evidence, findings.build(first, evidence, GRADES), second, during
+
+
+def attributed(capture, stalls=STALLS, component=f"host:{HOST}", in_capture=None, observe=None, host=HOST, clocks=None, control=None):
+    """The findings of two windows with the same fault, and a capture in the second. `capture`: a Capture, or what came instead of one."""
+    captured = ((host, "suspect"), *([(CONTROL, "control")] if control else []))
+    in_capture = stalls if in_capture is None else in_capture
+    first, evidence, found, second, during = windows(tuple(stalls), tuple(in_capture), component, tuple((clocks or {}).items()), captured)
+    if observe:
+        during = {**during, host: {**during[host], "counters": {**during[host]["counters"], **observe}}}
+    captures = {host: capture.json(host) if isinstance(capture, Capture) else capture}
+    captures |= {CONTROL: control.json(CONTROL)} if control else {}
+    before = json.dumps(found, sort_keys=True)
+    built = attribute.build(found, second, during, captures, catalogue(), (first, evidence))
+    assert json.dumps(found, sort_keys=True) == before, "the findings given are left as they are"
+    return built

@@ -1,49 +1,21 @@
 """From a captured host to its culprit: the right process in words a person would use, and nobody who was merely there."""
 
-import copy
-import functools
 import json
 from pathlib import Path
 
 import jsonschema
 import pytest
 
-from ansible_collections.fleet.stall.plugins.plugin_utils import attribute, causes, findings
-from tests.unit.simcapture import IDLE, KSOFTIRQD, NAPI, POLL, SMAPS, TIMER, USER, Capture, stalled
-from tests.unit.simfleet import GRADES, Fleet, fault, not_measured
+from tests.unit.simcapture import CONTROL, HOST, IDLE, KSOFTIRQD, NAPI, POLL, SMAPS, STALLS, TIMER, USER, Capture, attributed, stalled
+from tests.unit.simfleet import not_measured
 
 SCHEMA = json.loads((Path(__file__).resolve().parents[2] / "docs" / "findings.schema.json").read_text())
-CATALOGUE = causes.load([])
-HOST, CONTROL = "node-a1-1", "node-b1-1"
-STALLS = [(1.0 + 2.3 * number, 0.08 + 0.004 * number) for number in range(12)]
 HOG = ("loud", 5000, 5000)
 SWAPPER = ("swapper/1", 0, 0)
 
 
-@functools.cache
-def windows(stalls, in_capture, component, clocks, captured):
-    """Manifest, evidence and findings of a first window, then manifest and evidence of the capture's."""
-    fleet = Fleet(faults=[fault(component, list(stalls))], offsets_s=dict(clocks))
-    first = fleet.manifest()
-    evidence = fleet.evidence(first)
-    second = copy.deepcopy(first)
-    second["run"] |= {"id": "run-1.capture", "captured": dict(captured)}
-    second["flows"] = [flow for flow in second["flows"] if flow["target"] in second["run"]["captured"]]
-    during = Fleet(faults=[fault(component, list(in_capture))], offsets_s=dict(clocks)).evidence(second)
-    return first, evidence, findings.build(first, evidence, GRADES), second, during
-
-
-def run(capture, stalls=STALLS, component=f"host:{HOST}", in_capture=None, observe=None, host=HOST, clocks=None, control=None):
-    """Rows by host: the findings of two windows with the same fault, and a capture in the second."""
-    captured = ((host, "suspect"), *([(CONTROL, "control")] if control else []))
-    in_capture = stalls if in_capture is None else in_capture
-    first, evidence, found, second, during = windows(tuple(stalls), tuple(in_capture), component, tuple((clocks or {}).items()), captured)
-    if observe:
-        during = {**during, host: {**during[host], "counters": {**during[host]["counters"], **observe}}}
-    captures = {host: capture, **({CONTROL: control.json(CONTROL)} if control else {})}
-    before = json.dumps(found, sort_keys=True)
-    built = attribute.build(found, second, during, captures, CATALOGUE, (first, evidence))
-    assert json.dumps(found, sort_keys=True) == before, "the findings given are left as they are"
+def run(capture, **more):
+    built = attributed(capture, **more)
     jsonschema.validate(built, SCHEMA)
     json.dumps(built, allow_nan=False)
     return {row["host"]: row for row in built["hosts"]}
