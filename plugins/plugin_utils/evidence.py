@@ -30,7 +30,7 @@ QUIET_SAMPLES = 20.0
 NO_HAND_OFF = (6, 5, 0)
 PREEMPTIBLE = ("full", "lazy", "rt")
 _MASKING = re.compile(
-    r"(?:_raw_|raw_)?(?:spin|read|write)_(?:un)?lock_(?:bh|irq|irqsave|irqrestore)$|queued_spin_lock_slowpath$|queued_(?:read|write)_lock_slowpath$"
+    r"(?:_raw_|raw_)?(?:spin|read|write)_(?:un)?lock_(?:bh|irq|irqsave|irqrestore)$"
     r"|__?local_bh_(?:enable|disable)|handle_softirqs$|arch_local_irq_|raw_local_irq_"
 )
 
@@ -91,7 +91,8 @@ def weigh(cause: Cause, case: Case) -> Weighed | None:
         level = _with_frames(bool(stacks), side, trigger is not None, passed, cause.test is not None)
     else:
         level = _without_frames(counter, line is not None, trigger is not None, passed)
-    if level == 0:
+    against = (counter.measured and not counter.holds) or passed is False
+    if level == 0 or (against and cause.frames and not stacks):
         return None
     if cause.frames and stacks and pattern:
         says.append(
@@ -104,7 +105,7 @@ def weigh(cause: Cause, case: Case) -> Weighed | None:
     says += [f"kernel log: {printable(line, 160)}"] if line is not None else []
     if cause.test:
         says.append(_test_sentence(cause.test, tested, passed))
-    if (counter.measured and not counter.holds) or passed is False:
+    if against:
         most = SUSPECTED
 
     if weak := _no_hand_off(cause, case, kind, stacks):

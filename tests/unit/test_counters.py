@@ -222,7 +222,7 @@ NEIGHBOURS_3_10 = """\
 entries  allocs destroys hash_grows  lookups hits  res_failed  rcv_probes_mcast rcv_probes_ucast  periodic_gc_runs forced_gc_runs unresolved_discards
 0000002a  00000003 00000001 00000000  00000005 00000004  00000000  00000000 00000000  000000b7 00000010 00000000
 0000002a  00000002 00000000 00000000  00000005 00000004  00000000  00000000 00000000  00000000 00000001 00000000
-"""
+"""  # noqa: E501
 
 
 def test_neighbours_have_the_entries_of_the_table_and_the_sums_of_the_cpus():
