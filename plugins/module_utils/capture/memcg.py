@@ -60,7 +60,10 @@ def _read(found: Dict[str, Any], avoid: "set[int]", timeout_s: float) -> Optiona
     except OSError as error:
         return f"{path}: {error.strerror or error}"
     if spent_ns is None:
-        return f"the read of {path} was not over after {timeout_s:g} s; its process was killed, and dies when the kernel is done with it"
+        return (
+            f"the read of {path} was not over after {timeout_s:g} s (a long read, or CPU {cpu} has no time for the lowest priority); "
+            "its process was killed, and dies when the kernel is done with it"
+        )
     found["read_ms"] = round(spent_ns / 1e6, 3)
     return None
 
