@@ -6,16 +6,22 @@
 Highest random weight (Thaler and Ravishankar, 1998): each target ranks the candidates by a hash of both names, so that the
 choice is the same run after run and a host that comes or goes moves only its own share. A source that has its fill (twice the
 fair share) passes to the next in rank.
+
+Ranking everybody for every target takes targets x hosts steps. A large fleet without failure domains is therefore laid out on a ring
+by hash (Karger and others, 1997), and a target ranks only those next to its own place there.
 """
 
 from __future__ import annotations
 
+from bisect import bisect
 from collections.abc import Iterable, Mapping, Sequence
 from hashlib import blake2b
 from math import ceil
 
 # The part of a host that the choice looks at: {"domains": {level: group}, ...}
 Hosts = Mapping[str, Mapping]
+# A pool without domains that is larger than this is ranked by neighbourhoods of that many
+RANKED_WHOLE, RANKED = 128, 32
 
 
 def number(*parts: str) -> int:
@@ -35,6 +41,7 @@ class _Pool:
         for name in members:
             for level, group in hosts[name]["domains"].items():
                 self.by_group.setdefault(level, {}).setdefault(group, []).append(name)
+        self.ring = sorted((number(seed, "ring", name), name) for name in members) if self._is_large() else []
 
     def take(self, target: str, candidates: Iterable[str], taken: Sequence[str]) -> str | None:
         free = [name for name in candidates if self.load[name] < self.most and name != target and name not in taken]
@@ -44,6 +51,10 @@ class _Pool:
         best = max(free, key=lambda name: (blake2b((key + name).encode(), digest_size=8).digest(), name))
         self.load[best] += 1
         return best
+
+    def take_any(self, target: str, taken: Sequence[str]) -> str | None:
+        """One of all."""
+        return self.take(target, self._around(target, taken) if self.ring else self.members, taken)
 
     def take_near(self, target: str, domains: Mapping[str, str], taken: Sequence[str]) -> str | None:
         """One from the same finest domain: it reaches the target without crossing a path that others must cross."""
@@ -60,7 +71,22 @@ class _Pool:
             for group in sorted(groups, key=lambda group: (number(self.seed, target, group), group)):
                 if found := self.take(target, self.by_group[level][group], taken):
                     return found
-        return self.take(target, self.members, taken)
+        return self.take_any(target, taken)
+
+    def _is_large(self) -> bool:
+        return not self.by_group and len(self.members) > RANKED_WHOLE
+
+    def _around(self, target: str, taken: Sequence[str]) -> list[str]:
+        """Those with room that follow the target's place on the ring. At most half are full, so that few are passed over."""
+        start = bisect(self.ring, (number(self.seed, "ring", target), ""))
+        found: list[str] = []
+        for step in range(len(self.ring)):
+            name = self.ring[(start + step) % len(self.ring)][1]
+            if self.load[name] < self.most and name != target and name not in taken:
+                found.append(name)
+                if len(found) == RANKED:
+                    break
+        return found
 
 
 def choose(hosts: Hosts, targets: Sequence[str], sources: Sequence[str], outside: set[str], wanted: int, levels: Sequence[str], seed: str):
@@ -83,7 +109,7 @@ def choose(hosts: Hosts, targets: Sequence[str], sources: Sequence[str], outside
     chosen: dict[str, list[str]] = {}
     for target in sorted(targets, key=lambda name: (number(seed, name), name)):
         taken: list[str] = []
-        if target not in outside and (first := beyond.take(target, outer, taken)):
+        if target not in outside and (first := beyond.take_any(target, taken)):
             taken.append(first)
         if (taken or wanted > 1) and len(taken) < wanted and (near := cluster.take_near(target, hosts[target]["domains"], taken)):
             taken.append(near)
@@ -99,5 +125,5 @@ def _fill(chosen: dict[str, list[str]], cluster: _Pool, beyond: _Pool, wanted: i
     cluster.most = beyond.most = len(chosen) + 1
     for target, taken in chosen.items():
         for pool in (cluster, beyond):
-            while len(taken) < wanted and (found := pool.take(target, pool.members, taken)):
+            while len(taken) < wanted and (found := pool.take_any(target, taken)):
                 taken.append(found)

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ansible_collections.fleet.stall.plugins.plugin_utils import budget, domains, mesh
+from ansible_collections.fleet.stall.plugins.plugin_utils import budget, domains, mesh, rendezvous
 from tests.unit.simfleet import EPOCH_S, PARAMETERS, described, lab_hosts, many_hosts
 
 RUN = {"id": "run-1", "started_at": "2027-01-15T08:00:00Z", "starts_at": EPOCH_S, "ends_at": EPOCH_S + 30, "versions": {}}
@@ -53,6 +53,26 @@ def test_a_new_host_moves_few_of_the_others():
     hosts = many_hosts(200)
     before = sources(build(hosts, services=[]))
     hosts["n9999"] = described("n9999", ["kube_nodes", "dc_0", "rack_0_0"], 999)
+    after = sources(build(hosts, services=[]))
+    moved = sum(len(before[target] - after[target]) for target in before)
+    assert moved < 0.1 * sum(len(chosen) for chosen in before.values())
+
+
+def without_domains(count: int) -> dict:
+    hosts = {f"n{number:04}": described(f"n{number:04}", ["kube_nodes"], number) for number in range(count)}
+    return hosts | {"outside-1": described("outside-1", ["outside"], count)}
+
+
+@pytest.mark.parametrize("count", [rendezvous.RANKED_WHOLE - 1, 4 * rendezvous.RANKED_WHOLE])
+def test_a_fleet_without_domains_is_spread_and_steady(count):
+    """Whether everybody is ranked for each target, or those next to it on the ring."""
+    hosts = without_domains(count)
+    before = sources(build(hosts, services=[]))
+    assert all(len(chosen) == 3 and target not in chosen for target, chosen in before.items())
+    degree = Counter(source for chosen in before.values() for source in chosen if source != "outside-1")
+    assert max(degree.values()) <= 2 * sum(degree.values()) / count + 1
+    assert len(degree) > 0.8 * count
+    hosts["n9999"] = described("n9999", ["kube_nodes"], 999)
     after = sources(build(hosts, services=[]))
     moved = sum(len(before[target] - after[target]) for target in before)
     assert moved < 0.1 * sum(len(chosen) for chosen in before.values())
