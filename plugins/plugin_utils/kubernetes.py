@@ -39,10 +39,11 @@ class Layers:
 
 @dataclass(frozen=True, slots=True)
 class _Served:
-    """A NodePort and where its pods are: ``nodes`` in order, hosts for those that the inventory has."""
+    """A NodePort, its Ready pods and where they are: ``nodes`` in order, hosts for those that the inventory has."""
 
     service: Service
     port: Port
+    pods: tuple[Pod, ...]
     nodes: tuple[str, ...]
     hosts: tuple[str, ...]
 
@@ -79,7 +80,7 @@ def layers(
     host_of, warnings = match(nodes, hosts, members)
     running = [pod for pod in pods if pod.ready and pod.node]
     ports, left_out = _node_ports(services, running, host_of, families)
-    backing = {(pod.namespace, pod.name) for port in ports for pod in running if port.service.selects(pod)}
+    backing = {(pod.namespace, pod.name) for port in ports for pod in port.pods}
     found: dict[str, dict[str, Any]] = {name: {"node": False} for name in hosts}
     overlay = _overlay_addresses(running, backing, families)
     bare = []
@@ -117,19 +118,22 @@ def _node_ports(
     services: Sequence[Service], running: Sequence[Pod], host_of: Mapping[str, str], families: Sequence[int]
 ) -> tuple[list[_Served], Counter[str]]:
     """NodePorts that can be probed, and for the others how many there are of each reason."""
-    by_namespace: dict[str, list[Pod]] = defaultdict(list)
+    by_label: dict[tuple[str, str, str], list[Pod]] = defaultdict(list)
     for pod in running:
-        by_namespace[pod.namespace].append(pod)
+        for key, value in pod.labels.items():
+            by_label[pod.namespace, key, value].append(pod)
     found, left_out = [], Counter[str]()
     for service in services:
-        pods = [pod for pod in by_namespace[service.namespace] if service.selects(pod)]
+        labelled = [by_label.get((service.namespace, key, value), []) for key, value in service.selector.items()]
+        pods = [pod for pod in min(labelled, key=len, default=[]) if service.selects(pod)]
         reason = _unfit(service, pods, families)
         for port in service.ports:
             if reason or port.protocol != "TCP":
                 left_out[reason or f"of {port.protocol}"] += 1
                 continue
             on = sorted({pod.node for pod in pods})
-            found.append(_Served(service, port, tuple(on), tuple(sorted({host_of[node] for node in on if node in host_of}))))
+            hosts = sorted({host_of[node] for node in on if node in host_of})
+            found.append(_Served(service, port, tuple(pods), tuple(on), tuple(hosts)))
     return found, left_out
 
 
