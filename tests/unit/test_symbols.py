@@ -88,6 +88,29 @@ def test_what_no_rule_knows_is_left_alone(name):
     assert normalise(name) == name
 
 
+# Recorded with perf on 6.18 while a task read the file
+SEEN_ON_6_18 = [
+    ("memcg-zombie-stat", "do_syscall_64;ksys_read;vfs_read;seq_read_iter;memory_stat_show;memcg1_stat_format;seq_buf_printf;vsnprintf"),
+    (
+        "smaps-clear-refs",
+        "ksys_read;vfs_read;seq_read;seq_read_iter;show_smaps_rollup;walk_page_vma;__walk_page_range;walk_pgd_range;smaps_pte_range",
+    ),
+    (
+        "smaps-clear-refs",
+        "ksys_read;vfs_read;seq_read;seq_read_iter;show_numa_map;walk_page_vma;__walk_page_range;walk_pgd_range;gather_pte_stats",
+    ),
+    ("proc-net-tcp", "ksys_read;vfs_read;proc_reg_read;seq_read;seq_read_iter;tcp_seq_start;tcp_get_idx;established_get_first"),
+    ("pagetypeinfo", "ksys_read;vfs_read;proc_reg_read_iter;seq_read_iter;pagetypeinfo_show;_raw_spin_unlock_irq"),
+    ("slabinfo", "vfs_read;seq_read;seq_read_iter;slab_show;get_slabinfo;count_partial_free_approx;_raw_spin_unlock_irqrestore"),
+]
+
+
+@pytest.mark.parametrize(("identity", "stack"), SEEN_ON_6_18)
+def test_a_stack_of_this_kernel_has_the_signature(identity, stack):
+    cause = next(cause for cause in load().causes if cause.id == identity)
+    assert cause.has(normalise_stack(stack))
+
+
 def test_helpers_of_a_function_are_one_frame():
     new = "do_syscall_64;x64_sys_call;__x64_sys_read;ksys_read;vfs_read;seq_read_iter;memcg_stat_format;memcg1_stat_format"
     old = "entry_SYSCALL_64_fastpath;sys_read;vfs_read;__vfs_read;seq_read;memcg_stat_show"
