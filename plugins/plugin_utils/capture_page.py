@@ -77,7 +77,7 @@ def _section(host: Mapping[str, Any]) -> str:
 
 def _pictures(heading: str, stalls: Sequence[Mapping[str, Any]]) -> str:
     drawn = "".join(
-        f"<figure>{timeline_svg.picture(stall)}<figcaption>{_esc(timeline_svg.caption(stall))}</figcaption></figure>" for stall in stalls
+        f"<figure>{timeline_svg.picture(stall)}<figcaption>{_esc(timeline_svg.headline(stall))}</figcaption></figure>" for stall in stalls
     )
     return f'<h3>{heading}</h3><div class="stalls">{drawn}</div>' if drawn else ""
 

@@ -33,7 +33,7 @@ def line(host: Mapping[str, Any]) -> str:
     if not capture or (capture["role"] == "control" and not host["causes"] and capture["status"] == "measured"):
         return ""
     certainty = f" ({capture['confidence']} certainty)" if capture["confidence"] and capture["culprits"] else ""
-    return printable(capture["sentence"], 1000) + certainty
+    return f"{printable(host['host'], 40)} opened up{certainty}: {printable(capture['sentence'], 1000)}"
 
 
 def culprits(capture: Mapping[str, Any]) -> list[tuple[str, ...]]:

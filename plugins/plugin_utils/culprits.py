@@ -241,7 +241,8 @@ def _by_handling(looked: Sequence[Explained], capture: Mapping[str, Any]) -> lis
 def _identify(culprit: Culprit, capture: Mapping[str, Any]) -> None:
     """Unit, container and cgroup of the process; file and buffer of its calls."""
     processes = capture.get("processes")
-    row = processes.get(str(culprit.pid)) if isinstance(processes, Mapping) else None
+    rows = [processes.get(str(known)) for known in (culprit.pid, culprit.tid)] if isinstance(processes, Mapping) else []
+    row = next((row for row in rows if row), None)
     if isinstance(row, Mapping) and not culprit.vector:
         culprit.unit, culprit.container, culprit.cgroup = (_text(row.get(key)) for key in ("unit", "container", "cgroup"))
         culprit.policy = culprit.policy or _text(row.get("policy"))

@@ -29,7 +29,7 @@ def effect(host: str, capture: Mapping[str, Any], before: Window | None, during:
     rtt_before, rtt_during = median_ms(first), median_ms(second)
     ratio = round(rtt_during / rtt_before, 3) if rtt_before and rtt_during else None
     cost = capture.get("cost") if isinstance(capture.get("cost"), Mapping) else {}
-    percent = _percent(cost or {})
+    percent = _percent(cost or {}, capture)
     strace = capture.get("strace") if isinstance(capture.get("strace"), Mapping) else {}
     slowdown = _number((strace or {}).get("slowdown"))
     return {
@@ -95,9 +95,15 @@ def _by_way(host: str, manifest: Mapping[str, Any], evidence: Mapping[str, Mappi
     return found
 
 
-def _percent(cost: Mapping[str, Any]) -> float | None:
-    cpu, setup, wall = (_number(cost.get(key)) for key in ("cpu_s", "setup_cpu_s", "wall_s"))
-    return round(100 * max(0.0, cpu - (setup or 0.0)) / wall, 3) if cpu is not None and wall else None
+def _percent(cost: Mapping[str, Any], capture: Mapping[str, Any]) -> float | None:
+    """CPU time in the window where it was told apart, else all of it but the set-up's, of the seconds captured."""
+    parts, clock = cost.get("window_cpu_s"), capture.get("clock")
+    seconds = _number(clock.get("observed_s")) if isinstance(clock, Mapping) else None
+    cpu, setup = _number(cost.get("cpu_s")), _number(cost.get("setup_cpu_s"))
+    spent = max(0.0, cpu - (setup or 0.0)) if cpu is not None else None
+    if isinstance(parts, Mapping) and parts:
+        spent = sum(_number(part) or 0.0 for part in parts.values())
+    return round(100 * spent / seconds, 3) if spent is not None and seconds else None
 
 
 def _number(value: Any) -> float | None:

@@ -44,7 +44,7 @@ def render(findings: Mapping[str, Any], top: int, width: int) -> str:
             lines += _wrapped(f"{printable(host['host'], _HOST_LIMIT)}: {explanation}", width)
     for host in capture_words.captured(findings):
         if said := capture_words.line(host):
-            lines += _wrapped(f"{printable(host['host'], _HOST_LIMIT)} opened up: {said}", width)
+            lines += _wrapped(said, width)
     for fault in findings.get("coincident") or []:
         lines += _wrapped(f"in common: {wording.coincidence(fault)}", width)
     for reason, hosts in wording.not_measured(findings):

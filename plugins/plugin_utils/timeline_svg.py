@@ -39,7 +39,7 @@ def picture(stall: Mapping[str, Any]) -> str:
     scale = _Scale(first, end * 1.04)
     height = _ROW * (len(lanes) + 2)
     parts = [_lane(number, name, bars, scale) for number, (name, bars) in enumerate(lanes)]
-    parts += [_drain(stall, len(lanes), scale), _axis(scale, end, height)]
+    parts = [_axis(scale, end, height), *parts, _drain(stall, len(lanes), scale)]
     return f'<svg viewBox="0 0 {_WIDTH} {height}" role="img" aria-label="{_esc(caption(stall))}">{"".join(parts)}</svg>'
 
 
@@ -53,6 +53,14 @@ def caption(stall: Mapping[str, Any]) -> str:
         parts.append(f"{run['comm']} (pid {run['pid']}) ran {100 * run['share']:.0f}% of it")
     if stall["handled_by"]:
         parts.append(f"{stall['handled_by']} drained {stall['backlog']} probe{'s' * (stall['backlog'] != 1)}")
+    return ", ".join(parts)
+
+
+def headline(stall: Mapping[str, Any]) -> str:
+    """What the picture does not show."""
+    parts = [str(stall["start"]), f"{wording.number(stall['duration_ms'])} ms"] + (
+        [f"CPU {stall['cpu']}"] if stall["cpu"] is not None else []
+    )
     return ", ".join(parts)
 
 

@@ -76,7 +76,9 @@ def test_each_names_the_culprit(render):
 def test_the_table_has_two_lines_of_it_and_none_of_a_quiet_control():
     lines = table.render(attributed(stalled(STALLS), control=Capture()), 10, 200).splitlines()
     said = [line for line in lines if "opened up" in line]
-    assert len(said) == 1 and said[0].startswith(f"{HOST} opened up: napi/eth0-12 on CPU 1 drained 10 probes after smaps-reader")
+    assert len(said) == 1 and said[0].startswith(
+        f"{HOST} opened up (high certainty): napi/eth0-12 on CPU 1 drained 10 probes after smaps-reader"
+    )
     assert not any(line.startswith(CONTROL) and "opened up" in line for line in lines)
 
 
