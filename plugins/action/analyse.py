@@ -7,7 +7,7 @@ import json
 from typing import Any
 
 from ansible_collections.fleet.stall.plugins.plugin_utils import findings, request
-from ansible_collections.fleet.stall.plugins.plugin_utils.actions import ControllerAction, warn
+from ansible_collections.fleet.stall.plugins.plugin_utils.actions import ControllerAction, skipped, warn
 from ansible_collections.fleet.stall.plugins.plugin_utils.rundir import RunDir, RunDirError
 from ansible_collections.fleet.stall.plugins.plugin_utils.text import printable
 
@@ -22,6 +22,8 @@ class ActionModule(ControllerAction):
         request.refuse(errors)
         run = RunDir.find(parameters["runs_dir"], self._task.args["run"])
         manifest = run.manifest()
+        if manifest["run"].get("imported"):
+            return skipped("imported logs were judged as they were imported")
         evidence, damaged = run.evidence(list(manifest["hosts"]))
         # The window was measured with the run's own parameters; only how it is graded may be changed afterwards.
         used = {**parameters, **manifest["run"]["parameters"], "grades": parameters["grades"]}

@@ -21,7 +21,7 @@ from ansible.module_utils.common.arg_spec import ArgumentSpecValidator
 from ansible_collections.fleet.stall.plugins.plugin_utils.text import printable
 
 PREFIX = "stall_"
-ROLES = ("observe", "rank", "capture", "attribute", "report")
+ROLES = ("observe", "rank", "capture", "attribute", "report", "import_logs")
 _ROLES = Path(__file__).resolve().parents[2] / "roles"
 
 # variable: (smallest, largest, unit)

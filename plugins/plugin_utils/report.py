@@ -124,24 +124,44 @@ def _ways(findings: Mapping[str, Any]) -> list[tuple[str, str]]:
 
 
 def _run(run: Mapping[str, Any]) -> list[tuple[str, str]]:
-    parameters, budget = run["parameters"], run["budget"]
-    return [
+    parameters = run["parameters"]
+    rows = [
         ("started", run["started_at"]),
         ("hosts measured", f"{run['hosts_measured']} of {run['hosts_total']}"),
-        ("window", f"{wording.number(parameters['window_s'])} s"),
-        ("probe interval", f"{wording.number(parameters['interval_ms'])} ms"),
-        ("threshold", f"{wording.number(parameters['threshold_ms'])} ms"),
-        ("probes sent", f"{run['probes_sent']}"),
-        (
-            "most sent by a host",
-            f"{wording.number(budget['most_sent_pps'])} a second, of {wording.number(budget['host_pps_limit'])} allowed",
-        ),
-        (
-            "most sent to a host",
-            f"{wording.number(budget['most_received_pps'])} a second, of {wording.number(budget['target_pps_limit'])} allowed",
-        ),
+        ("window", _with_unit(parameters["window_s"], "s")),
+        ("probe interval", _with_unit(parameters["interval_ms"], "ms")),
+        ("threshold", _with_unit(parameters["threshold_ms"], "ms")),
+        ("probes sent", "" if run["probes_sent"] is None else f"{run['probes_sent']}"),
+        *_load(run["budget"]),
         ("versions", ", ".join(f"{name} {version}" for name, version in run["versions"].items())),
+        *_imported(run.get("imported") or {}),
     ]
+    return [(term, text) for term, text in rows if text]
+
+
+def _load(budget: Mapping[str, Any] | None) -> list[tuple[str, str]]:
+    """Planned load by limit; nothing of what others sent."""
+    if budget is None:
+        return []
+    pairs = (("by", "most_sent_pps", "host_pps_limit"), ("to", "most_received_pps", "target_pps_limit"))
+    return [
+        (f"most sent {way} a host", f"{wording.number(budget[most])} a second, of {wording.number(budget[limit])} allowed")
+        for way, most, limit in pairs
+    ]
+
+
+def _imported(imported: Mapping[str, Any]) -> list[tuple[str, str]]:
+    """The foreign logs that the findings are from."""
+    found = []
+    for row in imported.get("files") or []:
+        kind = str(row["kind"]).replace("_", " ")
+        found.append((f"log {printable(row['file'], 80)}", printable(f"{kind}, {row['of']}" if row["of"] else kind)))
+    return found
+
+
+def _with_unit(value: Any, unit: str) -> str:
+    """Nothing for what is not known."""
+    return f"{wording.number(value)} {unit}" if value is not None else ""
 
 
 def _row(host: Mapping[str, Any], worst: float) -> str:

@@ -1,0 +1,319 @@
+# Copyright: (c) 2026, fleet.stall contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""From a directory of foreign logs to findings, as far as they carry. What no log can say is null, with the reason."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime, timezone
+from statistics import median
+from typing import Any
+
+from ansible_collections.fleet.stall.plugins.plugin_utils import cases, ranking, rows, severity
+from ansible_collections.fleet.stall.plugins.plugin_utils.findings import SCHEMA_VERSION
+from ansible_collections.fleet.stall.plugins.plugin_utils.imports import capture, sawtooth, suspect, ways
+from ansible_collections.fleet.stall.plugins.plugin_utils.imports.hping import ICMP, Probes
+from ansible_collections.fleet.stall.plugins.plugin_utils.imports.logs import FACTS, PROBES, Log, Logs
+from ansible_collections.fleet.stall.plugins.plugin_utils.imports.suspect import Suspicion
+from ansible_collections.fleet.stall.plugins.plugin_utils.imports.timing import Facts
+from ansible_collections.fleet.stall.plugins.plugin_utils.imports.ways import UNNAMED, Blame, View
+from ansible_collections.fleet.stall.plugins.plugin_utils.text import and_more, printable
+
+# hping3 -i u10000, which the article and this project use
+USUAL_INTERVAL_MS = 10.0
+EVENTS_SHOWN = rows.EVENTS_SHOWN
+Match = Callable[[dict[str, Any]], list[dict[str, Any]]]
+
+
+@dataclass(frozen=True, slots=True)
+class Asked:
+    """``host``, ``kernel``: of the variables stall_logs_host and stall_logs_kernel, empty where not set."""
+
+    run: str
+    threshold_ms: float
+    grades: Mapping[str, float]
+    host: str = ""
+    kernel: str = ""
+
+
+def findings(logs: Logs, asked: Asked, match: Match, now: float) -> dict[str, Any]:
+    """The findings of the logs of one host, with a row for each other host that was probed.
+
+    :param match: a case -> the causes that it can have (causes.match)
+    :param now: seconds since the epoch, of the import
+    """
+    facts = _facts(logs)
+    host = asked.host or logs.about.host or facts.host or _address(logs) or logs.directory
+    views, warnings = _views(logs, host, asked.threshold_ms)
+    others = sorted({view.target for view in views} - {host})
+    found = suspect.look([view for view in views if view.target == host], logs.logs)
+    kernel = asked.kernel or logs.about.kernel or facts.kernel
+    judged = [_row(host, views, found, asked), *(_row(other, views, Suspicion(), asked) for other in others)]
+    _attribute(judged[0], found, facts, kernel, views, match)
+    hosts = ranking.ranked(judged)
+    return {
+        "schema_version": SCHEMA_VERSION,
+        "run": _run(logs, views, hosts, asked, now),
+        "hosts": hosts,
+        "coincident": [],
+        "warnings": [*logs.warnings, *warnings],
+    }
+
+
+def _facts(logs: Logs) -> Facts:
+    facts = Facts(live=logs.about.live, dying=logs.about.dying)
+    for log in logs.of(FACTS):
+        facts.add(log.content)
+    return facts
+
+
+def _address(logs: Logs) -> str | None:
+    found = {log.content.address for log in logs.of(PROBES) if log.content.address}
+    return found.pop() if len(found) == 1 else None
+
+
+def _views(logs: Logs, host: str, threshold_ms: float) -> tuple[list[View], list[str]]:
+    """Each log of probes with its stalls."""
+    told = {log.name: _interval_ms(log, logs) for log in logs.of(PROBES)}
+    known = [interval for interval in told.values() if interval]
+    guess = round(median(known), 3) if known else USUAL_INTERVAL_MS
+    views, warnings = [], []
+    unknown = [log.name for log in logs.of(PROBES) if not told[log.name] and log.content.numbers]
+    if unknown:
+        why = "as in the others" if known else "as with hping3 -i u10000"
+        warnings.append(
+            f"the interval between probes is not known for {and_more(unknown, 5)}: {guess:g} ms is taken, {why}; about.yml may say it"
+        )
+    for number, log in enumerate(logs.of(PROBES), 1):
+        views.append(_view(number, log, host, told[log.name], guess, threshold_ms, logs))
+    return views, warnings
+
+
+def _interval_ms(log: Log, logs: Logs) -> float | None:
+    probes: Probes = log.content
+    return log.said.interval_ms or probes.interval_ms or logs.about.interval_ms or probes.tells_interval()
+
+
+def _view(number: int, log: Log, host: str, told: float | None, guess: float, threshold_ms: float, logs: Logs) -> View:
+    probes: Probes = log.content
+    interval = told or guess
+    stalls = tuple(sawtooth.find(probes, interval, threshold_ms))
+    sent = probes.sent if probes.sent is not None else probes.spanned if probes.whole else None
+    source = log.said.source or UNNAMED
+    layer = log.said.layer
+    if layer == "node" and source in logs.about.outside:
+        layer = "outside"
+    hidden = probes.longest_ms if probes.longest_ms is not None and probes.longest_ms >= threshold_ms and not stalls else None
+    return View(
+        number=number,
+        log=log.name,
+        source=source,
+        target=log.said.target or host,
+        layer=layer,
+        protocol=probes.protocol,
+        stalls=stalls,
+        probes=sent if sent is not None else _least_sent(probes),
+        interval_ms=interval,
+        whole=probes.whole,
+        sent=sent,
+        received=probes.received if probes.received is not None else len(probes.numbers) if probes.whole else None,
+        observed_s=round(sent * interval / 1000, 3) if told and sent and probes.whole else None,
+        shortest_ms=min(probes.rtts, default=None),
+        hidden_ms=hidden,
+    )
+
+
+def _least_sent(probes: Probes) -> int:
+    """Probes are counted from 0 or 1: so many were sent before the last reply that is in the log."""
+    return sum(max(numbers) + 1 for numbers, _rtts in probes.parts())
+
+
+def _row(host: str, views: Sequence[View], found: Suspicion, asked: Asked) -> dict[str, Any]:
+    own = [view for view in views if view.target == host]
+    stalls = sum(len(view.stalls) for view in own)
+    blame = ways.eliminate(host, views, len(found.joined.handled) if found.joined else 0)
+    measured, no_rate = _severity(own, asked.grades)
+    whole = [view for view in own if view.observed_s]
+    if stalls:
+        status, reason = "stalling", "; ".join(part for part in (blame.reason, no_rate) if part) or None
+    elif whole:
+        status, reason = "clear", None
+    else:
+        status, reason = "not_measured", _why_nothing(own)
+    observed_s = sum(view.observed_s or 0.0 for view in whole)
+    lost = [(view.sent - view.received, view.sent) for view in own if view.sent and view.received is not None]
+    return {
+        "host": host,
+        "groups": [],
+        "rank": 0,
+        "status": status,
+        "reason": reason,
+        "severity": measured,
+        "coverage": {
+            "probes_sent": sum(view.sent for view in own if view.sent) if own and all(view.sent is not None for view in own) else None,
+            "flows": len(own),
+            "flows_silent": 0,
+            "sources": len({view.source for view in own}),
+            "rx_queues_total": None,
+            "rx_queues_covered": None,
+            "queues_how": "unknown",
+            "observed_s": round(observed_s, 3) if whole else None,
+            "upper_bound_ms_per_s": round(severity.upper_bound(observed_s), 3) if status == "clear" else None,
+            "upper_bound_stall_ms": severity.REFERENCE_MS if status == "clear" else None,
+            "loss_ratio": round(max(0, sum(n for n, _ in lost)) / sum(n for _, n in lost), 6) if lost else None,
+            "set_aside": 0,
+        },
+        "blame": {
+            "side": blame.side,
+            "layer": blame.layer,
+            "confidence": blame.confidence,
+            "components": _components(host, blame),
+            "queues": None,
+            "some_flows_only": False,
+            "ruled_out": [{"what": what, "because": because} for what, because in blame.ruled_out],
+            "directions": [],
+        },
+        "causes": [],
+        "trigger": None,
+        "events": _events(own, found),
+        "remedies": [],
+        "capture": None,
+        "evidence_files": [],
+    }
+
+
+def _components(host: str, blame: Blame) -> list[str]:
+    kind = {"node": "host", "nodeport": "nat", "overlay": "overlay", None: "host"}[blame.layer]
+    return [f"{kind}:{host}"] if blame.side == "receiver" else []
+
+
+def _why_nothing(own: Sequence[View]) -> str:
+    if not own:
+        return "no log holds probes to it"
+    if any(view.whole for view in own):
+        return "how long it was probed is not known: nothing tells the interval between probes"
+    return "the logs hold the slow replies alone, or the sums: no stall is in them, and one that they do not show can't be told"
+
+
+def _severity(own: Sequence[View], grades: Mapping[str, float]) -> tuple[dict[str, Any], str | None]:
+    """The worst log's rate, where how long it observed is known; all logs' stalls. With the reason where there is no rate."""
+    lengths = [stall.duration_ms for view in own for stall in view.stalls]
+    found: dict[str, Any] = {**rows.NOT_MEASURED, "p999_ms": None, "censored": None}
+    rated = [
+        severity.measure([[(stall.start_ns, stall.end_ns) for stall in view.stalls]], view.observed_s, grades)
+        for view in own
+        if view.observed_s
+    ]
+    if rated:
+        found |= max(rated, key=lambda one: one["stalled_ms_per_s"])
+    if lengths or rated:
+        found |= {"events": len(lengths), "max_ms": round(max(lengths, default=0.0), 3)}
+        found["censored"] = sum(stall.censored for view in own for stall in view.stalls)
+    filtered = [view for view in own if not view.whole]
+    if not lengths or not filtered:
+        return found, None if rated or not lengths else "no rate: nothing tells the interval between probes"
+    shown = min((view.shortest_ms for view in filtered if view.shortest_ms is not None), default=0.0)
+    if rated:
+        return found, f"the rate is that of the whole logs: {len(filtered)} others hold slow replies alone ({shown:.0f} ms and more)"
+    return found, f"no rate: the logs hold slow replies alone ({shown:.0f} ms and more), so that nobody knows for how long they observed"
+
+
+def _events(own: Sequence[View], found: Suspicion) -> list[dict[str, Any]]:
+    """The longest, by log and time."""
+    pairs = [(view, stall) for view in own for stall in view.stalls]
+    kept = sorted(pairs, key=lambda pair: -pair[1].duration_ms)[:EVENTS_SHOWN]
+    return [_event(view, stall, found) for view, stall in sorted(kept, key=lambda pair: (pair[0].number, pair[1].series, pair[1].start_ns))]
+
+
+def _event(view: View, stall: sawtooth.Stall, found: Suspicion) -> dict[str, Any]:
+    handled = found.joined.handled.get(stall) if found.joined and found.joined.view is view else None
+    culprit = found.culprit
+    blocker = None
+    if handled and culprit and handled.before and culprit.pid in (handled.before.pid, None) and culprit.pid is not None:
+        stack = culprit.stacks[0][0].split(";")[:64] if culprit.stacks else []
+        blocker = {"comm": culprit.comm, "pid": culprit.pid, "share": None, "stack": stack}
+    return {
+        "start": None,
+        "start_ns": None,
+        "duration_ms": stall.duration_ms,
+        "flow": {
+            "id": view.number,
+            "source": view.source,
+            "target": view.target,
+            "layer": view.layer or "node",
+            "protocol": view.protocol or ICMP,
+        },
+        "flows": 1,
+        "packets": max(stall.backlog, handled.backlog if handled else 0),
+        "lost": stall.lost,
+        "censored": stall.censored,
+        "window": "import",
+        "cpu": handled.cpu if handled else None,
+        "handled_by": handled.handler.comm if handled else None,
+        "class": culprit.klass if blocker and culprit else None,
+        "blocker": blocker,
+    }
+
+
+def _attribute(row: dict[str, Any], found: Suspicion, facts: Facts, kernel: str | None, views: Sequence[View], match: Match) -> None:
+    """What the other logs add to the row of the host they are of."""
+    causes = match(_case(found, facts, kernel)) if found.culprit else []
+    causes = [{key: cause.get(key) for key in cases.KEYS} for cause in causes]
+    row["causes"] = causes
+    row["remedies"] = cases.remedies(causes)
+    row["trigger"] = capture.trigger(found.culprit)
+    row["capture"] = capture.part(found, causes, facts, kernel)
+
+
+def _case(found: Suspicion, facts: Facts, kernel: str | None) -> dict[str, Any]:
+    culprit = found.culprit
+    assert culprit is not None
+    handlers = list(found.joined.handled.values()) if found.joined else []
+    return {
+        "class": culprit.klass,
+        "stacks": [[stack, ms] for stack, ms in culprit.stacks],
+        "quiet": [[stack, weight] for stack, weight in found.quiet[: cases.QUIET_STACKS]],
+        "stacks_s": None,
+        "quiet_s": None,
+        "trigger": {"comm": culprit.comm, "pid": culprit.pid, "syscall": culprit.syscall, "path": culprit.path, "buffer": culprit.buffer},
+        "on_rx_cpu": found.on_rx_cpu,
+        "cpu": culprit.cpus[0] if culprit.cpus else None,
+        "handler": handlers[0].handler.comm if handlers else None,
+        "preemption": None,
+        "kernel": kernel,
+        "log": [],
+        "facts": facts.named(),
+    }
+
+
+def _run(logs: Logs, views: Sequence[View], hosts: Sequence[Mapping[str, Any]], asked: Asked, now: float) -> dict[str, Any]:
+    at = f"{datetime.fromtimestamp(now, timezone.utc):%Y-%m-%dT%H:%M:%SZ}"
+    observed = [view.observed_s for view in views]
+    intervals = sorted({view.interval_ms for view in views})
+    return {
+        "id": asked.run,
+        "started_at": at,
+        "finished_at": at,
+        "parameters": {
+            "window_s": round(sum(s for s in observed if s), 3) if observed and all(observed) else None,
+            "interval_ms": intervals[0] if len(intervals) == 1 else None,
+            "threshold_ms": asked.threshold_ms,
+            "grades": dict(asked.grades),
+        },
+        "versions": {},
+        "hosts_total": len(hosts),
+        "hosts_measured": sum(row["status"] != "not_measured" for row in hosts),
+        "probes_sent": sum(view.sent for view in views if view.sent) if views and all(view.sent is not None for view in views) else None,
+        "budget": None,
+        "imported": {
+            "directory": printable(logs.directory, 200),
+            "files": [{"file": log.name, "kind": log.kind, "of": _of(log, views)} for log in logs.logs],
+        },
+    }
+
+
+def _of(log: Log, views: Sequence[View]) -> str | None:
+    view = next((view for view in views if view.log == log.name and log.kind == PROBES), None)
+    return f"{view.words()}: {len(view.stalls)} stall{'s' * (len(view.stalls) != 1)}" if view else None

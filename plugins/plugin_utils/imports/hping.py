@@ -1,0 +1,207 @@
+# Copyright: (c) 2026, fleet.stall contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Probes out of the output of hping3, ping and fping, filtered or whole.
+
+Sources: hping3(8) and what hping3 3.0.0-alpha-2, iputils ping and fping 5.1 print. Numbers are unwrapped: they grow over a log.
+"""
+
+from __future__ import annotations
+
+import re
+from array import array
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from itertools import pairwise
+from statistics import median
+
+ICMP, TCP_SYN = "icmp", "tcp_syn"
+# Two bytes on the wire: the number after 65535 is 0
+WRAP = 65536
+# Replies come in the order of sending but for what a stall interleaves; a number that falls by more begins a new log, or wraps
+REORDERED = 4096
+ROWS_LIMIT = 4_000_000
+# A log that holds this share of its numbers, from the first probe on or with fast replies among them, holds all replies: the rest was lost
+WHOLE = 0.5
+FEW = 20
+# Falling round trips tell the interval only where they are well above the path's own
+SAWTOOTH_MS = 20.0
+
+_NUMBER = re.compile(r"(?:\bicmp_seq|\bseq)[=: ](\d{1,9})(?!\d)", re.ASCII)
+_RTT = re.compile(r"\b(?:rtt|time)[=<](\d{1,9}(?:\.\d{1,9})?) ?ms", re.ASCII)
+_FPING = re.compile(
+    r"(?:\[\d{1,12}\.\d{1,9}\] )?(\S{1,255})\s{1,64}: \[(\d{1,9})\], (?:\d{1,6} bytes, (\d{1,9}(?:\.\d{1,9})?) ms|timed out)", re.ASCII
+)
+_FROM = re.compile(r"(?:\bip=|\bbytes from )([0-9A-Fa-f.:]{2,45})(?=[\s:(]|$)", re.ASCII)
+_HEADER = re.compile(r"(?:HPING|PING) (\S{1,255}) ")
+_SENT = re.compile(r"(\d{1,9}) packets (?:transmitted|tramitted), (\d{1,9}) (?:packets )?received", re.ASCII)
+_LONGEST = re.compile(r"(?:round-trip|rtt) min/avg/max(?:/\w{1,8})? = [\d.]{1,12}/[\d.]{1,12}/(\d{1,9}(?:\.\d{1,9})?)", re.ASCII)
+_COMMAND = re.compile(r"(?:^|[\s/])(?:hping3?|ping|fping)\s(?=.*\s-)")
+_INTERVAL = re.compile(r"\s(?:-i|--interval)\s{1,8}(u?)(\d{1,9}(?:\.\d{1,6})?)(?=\s|$)", re.ASCII)
+_PERIOD = re.compile(r"\s-p\s{1,8}(\d{1,7})(?=\s|$)", re.ASCII)
+
+
+@dataclass(slots=True)
+class Probes:
+    """One log. ``numbers`` and ``rtts`` (ms) are those of the replies in it, in their order; ``series`` where a new count begins.
+
+    ``sent``, ``received``, ``longest_ms``: of the statistics at its end, None without; ``interval_ms``: of the command line in it;
+    ``lost``: numbers that the log itself calls lost.
+    """
+
+    protocol: str | None = None
+    address: str | None = None
+    numbers: array = field(default_factory=lambda: array("q"))
+    rtts: array = field(default_factory=lambda: array("d"))
+    series: list[int] = field(default_factory=list)
+    sent: int | None = None
+    received: int | None = None
+    longest_ms: float | None = None
+    interval_ms: float | None = None
+    lost: int = 0
+    omitted: int = 0
+    skipped: int = 0
+
+    def parts(self) -> list[tuple[array, array]]:
+        """Each series by itself."""
+        ends = [*self.series[1:], len(self.numbers)] if self.series else []
+        return [(self.numbers[start:end], self.rtts[start:end]) for start, end in zip(self.series, ends, strict=True) if end > start]
+
+    @property
+    def spanned(self) -> int:
+        """Probes from the first number to the last; each is known to have been sent."""
+        return sum(max(numbers) - min(numbers) + 1 for numbers, _rtts in self.parts())
+
+    @property
+    def whole(self) -> bool:
+        """Whether all replies are in the log, and not the slow ones alone."""
+        if not self.numbers or self.omitted:
+            return False
+        if self.received is not None:
+            return len(self.numbers) >= WHOLE * self.received
+        if len(self.numbers) < max(FEW, WHOLE * self.spanned):
+            return False
+        return min(self.numbers) <= 1 or sorted(self.rtts)[len(self.rtts) // 4] < SAWTOOTH_MS
+
+    def tells_interval(self) -> float | None:
+        """Milliseconds between probes as a draining backlog shows them: each of its probes waited that much less than the one before."""
+        steps = [
+            before - after
+            for numbers, rtts in self.parts()
+            for (first, before), (second, after) in pairwise(zip(numbers, rtts, strict=True))
+            if second == first + 1 and after >= SAWTOOTH_MS and before > after
+        ]
+        return round(median(steps), 3) if steps else None
+
+
+def recognises(line: str) -> bool:
+    """Whether a line is one of a probe's, or of what frames them."""
+    return _row(line) is not None or bool(_SENT.search(line)) or line.startswith(("HPING ", "PING "))
+
+
+def read(lines: Iterable[str]) -> Probes:
+    """All series of a log. Never raises; lines that are none of its own count as skipped."""
+    reader = _Reader()
+    for line in lines:
+        reader.add(line)
+    return reader.probes
+
+
+def _row(line: str) -> tuple[int, float | None, str] | None:
+    """Number, round trip (None: lost) and protocol of a reply."""
+    rtt = _RTT.search(line)
+    if rtt:
+        number = _NUMBER.search(line)
+        if number:
+            return int(number[1]), float(rtt[1]), ICMP if "icmp_seq" in line else TCP_SYN
+        return None
+    row = _FPING.match(line)
+    return (int(row[2]), None if row[3] is None else float(row[3]), ICMP) if row else None
+
+
+class _Reader:
+    def __init__(self) -> None:
+        self.probes = Probes()
+        self._highest: int | None = None
+        self._offset = 0
+
+    def add(self, line: str) -> None:
+        row = _row(line)
+        if row:
+            self._reply(line, *row)
+        elif not self._framing(line) and line.strip():
+            self.probes.skipped += 1
+
+    def _reply(self, line: str, number: int, rtt: float | None, protocol: str) -> None:
+        probes = self.probes
+        probes.protocol = probes.protocol or protocol
+        if probes.address is None:
+            found = _FROM.search(line) or _FPING.match(line)
+            probes.address = found[1] if found else None
+        if "DUP!" in line:
+            return
+        if rtt is None:
+            probes.lost += 1
+            return
+        if len(probes.numbers) >= ROWS_LIMIT:
+            probes.omitted += 1
+            return
+        probes.numbers.append(self._unwrapped(number))
+        probes.rtts.append(rtt)
+
+    def _unwrapped(self, number: int) -> int:
+        highest = self._highest
+        found = number + self._offset
+        if highest is None:
+            found = self._begin(number)
+        elif found < highest - REORDERED and highest % WRAP >= WRAP - REORDERED and number < REORDERED:
+            self._offset += WRAP
+            found += WRAP
+        elif found < highest - REORDERED:
+            found = self._begin(number)
+        elif self._offset and found > highest + WRAP // 2:
+            found -= WRAP  # sent before the wrap, answered after it
+        self._highest = max(self._highest or 0, found)
+        return found
+
+    def _begin(self, number: int) -> int:
+        """A new series at the row to come."""
+        self._highest, self._offset = None, 0
+        self.probes.series.append(len(self.probes.numbers))
+        return number
+
+    def _framing(self, line: str) -> bool:
+        probes = self.probes
+        if header := _HEADER.match(line):
+            probes.address = probes.address or header[1]
+            self._highest = None
+            return True
+        if found := _SENT.search(line):
+            probes.sent = (probes.sent or 0) + int(found[1])
+            probes.received = (probes.received or 0) + int(found[2])
+            self._highest = None
+            return True
+        if found := _LONGEST.search(line):
+            probes.longest_ms = max(probes.longest_ms or 0.0, float(found[1]))
+            return True
+        if _COMMAND.search(line):
+            probes.interval_ms = _interval_ms(line) or probes.interval_ms
+            if probes.protocol is None and "hping" in line:
+                probes.protocol = (
+                    ICMP if re.search(r"\s(?:--icmp|-1)\b", line) else TCP_SYN if re.search(r"\s(?:-S|--syn)\b", line) else None
+                )
+            self._highest = None
+            return True
+        return "hping statistic" in line or "ping statistics" in line
+
+
+def _interval_ms(line: str) -> float | None:
+    """Of a command line: hping3 -i u10000 (microseconds) or -i 1 (seconds), ping -i 0.01, fping -p 10."""
+    if "fping" in line:
+        found = _PERIOD.search(line)
+        return float(found[1]) or None if found else None
+    found = _INTERVAL.search(line)
+    if not found:
+        return None
+    value = float(found[2]) / 1000 if found[1] else float(found[2]) * 1000
+    return value or None

@@ -1,0 +1,202 @@
+# Copyright: (c) 2026, fleet.stall contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Which task handled which probe: a packet log of bcc or bpftrace, and what it says of a stall.
+
+A row is `pid tid comm number`, then perhaps the CPU and the time in seconds; a heading may name and order the columns otherwise. Where a
+task was in a system call, packets are handled in its name, though it is the kernel that does it.
+"""
+
+from __future__ import annotations
+
+import re
+from collections import Counter
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+
+from ansible_collections.fleet.stall.plugins.plugin_utils.classes import is_packet_thread
+from ansible_collections.fleet.stall.plugins.plugin_utils.imports.hping import REORDERED, WRAP
+from ansible_collections.fleet.stall.plugins.plugin_utils.imports.sawtooth import Stall
+from ansible_collections.fleet.stall.plugins.plugin_utils.xray import IDLE_PID, Task
+
+ROWS_LIMIT = 2_000_000
+# A backlog is handled at once: what came later is none of it
+AT_ONCE_S = 0.005
+# Rows before the backlog that are looked at for who handled packets just before
+BEFORE = 3
+
+_COLUMNS = {
+    "tgid": "pid",
+    "tid": "tid",
+    "comm": "comm",
+    "command": "comm",
+    "process": "comm",
+    "task": "comm",
+    "seq": "number",
+    "icmp_seq": "number",
+    "number": "number",
+    "cpu": "cpu",
+    "time": "time",
+    "time(s)": "time",
+    "timestamp": "time",
+}
+_ROW = re.compile(
+    r"\s{0,20}(\d{1,10})\s{1,40}(\d{1,10})\s{1,40}(\S(?:[^\t\n]{0,62}\S)?)\s{1,40}(\d{1,6})"
+    r"(?:\s{1,40}(\d{1,5}))?(?:\s{1,40}(\d{1,12}\.\d{1,9}))?\s{0,40}(?:\*\*.{0,80})?",
+    re.ASCII,
+)
+_PER_CPU = re.compile(r"(?:ksoftirqd|swapper)/(\d{1,5})\Z", re.ASCII)
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """One probe that was handled; ``cpu`` from its column or from the name of a thread that has a CPU of its own."""
+
+    task: Task
+    number: int
+    cpu: int | None
+    at_s: float | None
+
+
+@dataclass(slots=True)
+class PacketLog:
+    """In the order of the log; ``where``: number -> positions."""
+
+    rows: list[Row] = field(default_factory=list)
+    where: dict[int, list[int]] = field(default_factory=dict)
+    omitted: int = 0
+    skipped: int = 0
+
+    def handlers(self) -> list[tuple[Task, int | None, int]]:
+        """Task, CPU and packets, most first."""
+        counts = Counter((row.task, row.cpu) for row in self.rows)
+        ordered = sorted(counts.items(), key=lambda item: (-item[1], item[0][0].tid, item[0][0].comm))
+        return [(task, cpu, count) for (task, cpu), count in ordered]
+
+
+@dataclass(frozen=True, slots=True)
+class Handled:
+    """A stall in the packet log. ``backlog``: its probes, which ``handler`` handled in a row; ``before``: who handled the one before.
+
+    ``cpu``: that of the backlog; ``before_cpu`` that of ``before``; None: the log does not tell.
+    """
+
+    handler: Task
+    cpu: int | None
+    backlog: int
+    before: Task | None
+    before_cpu: int | None
+
+    @property
+    def by_thread(self) -> bool:
+        return is_packet_thread(self.handler.comm)
+
+    @property
+    def same_cpu(self) -> bool | None:
+        return None if self.cpu is None or self.before_cpu is None else self.cpu == self.before_cpu
+
+
+def recognises(line: str) -> bool:
+    return _ROW.fullmatch(line) is not None
+
+
+def read(lines: Iterable[str]) -> PacketLog:
+    """Never raises; lines that are no row count as skipped."""
+    log = PacketLog()
+    order: list[str] = []
+    offset, highest = 0, None
+    for line in lines:
+        if not log.rows and (named := _heading(line)):
+            order = named
+            continue
+        row = _by_heading(line, order) if order else _positional(line)
+        if row is None:
+            log.skipped += bool(line.strip())
+        elif len(log.rows) >= ROWS_LIMIT:
+            log.omitted += 1
+        else:
+            if highest is not None and highest >= WRAP - REORDERED and row.number < REORDERED:
+                offset += WRAP
+            highest = row.number
+            row = Row(row.task, row.number + offset, row.cpu, row.at_s)
+            log.where.setdefault(row.number, []).append(len(log.rows))
+            log.rows.append(row)
+    return log
+
+
+def of_stall(log: PacketLog, stall: Stall) -> Handled | None:
+    """What the log has of a stall: from its first probe on, consecutive numbers that one task handled, at most as many as it held back."""
+    found = [handled for at in log.where.get(stall.number, ()) if (handled := _at(log, at, stall))]
+    return max(found, key=lambda handled: handled.backlog, default=None)
+
+
+def _at(log: PacketLog, at: int, stall: Stall) -> Handled | None:
+    first = log.rows[at]
+    backlog = 0
+    for step, row in enumerate(log.rows[at : at + max(1, stall.backlog)]):
+        if row.task != first.task or row.number != first.number + step:
+            break
+        if row.at_s is not None and first.at_s is not None and row.at_s - first.at_s > AT_ONCE_S:
+            break
+        backlog += 1
+    before = next((row for row in reversed(log.rows[max(0, at - BEFORE) : at]) if 0 < first.number - row.number <= BEFORE), None)
+    return Handled(first.task, first.cpu, backlog, before.task if before else None, before.cpu if before else None)
+
+
+def is_idle(task: Task) -> bool:
+    return task.pid == IDLE_PID
+
+
+def cpu_of(comm: str) -> int | None:
+    """Of a thread that has a CPU of its own, as `ksoftirqd/11`."""
+    found = _PER_CPU.match(comm)
+    return int(found[1]) if found else None
+
+
+def _heading(line: str) -> list[str]:
+    words = re.split(r"\t+|\s{2,}", line.strip().lower())
+    if len(words) < 4:
+        words = line.lower().split()
+    if "pid" not in words and "tgid" not in words:
+        return []
+    # bcc's tools print TGID and PID, which are the process and the thread
+    own = {"pid": "tid" if "tgid" in words else "pid"}
+    named = [own.get(word) or _COLUMNS.get(word) or _COLUMNS.get(word.split()[0], "") for word in words if word]
+    return named if {"comm", "number"} <= set(named) and {"pid", "tid"} & set(named) else []
+
+
+def _by_heading(line: str, order: list[str]) -> Row | None:
+    line = line.split("**")[0].strip()
+    words = re.split(r"\t+|\s{2,}", line)
+    if len(words) != len(order):
+        words = line.split()
+    if len(words) != len(order):
+        return None
+    fields = dict(zip(order, words, strict=True))
+    ids = {name: fields.get(name, "") for name in ("pid", "tid", "number")}
+    if not ids["number"].isascii() or not ids["number"].isdigit() or len(ids["number"]) > 6:
+        return None
+    pid, tid = _whole(ids["pid"] or ids["tid"]), _whole(ids["tid"] or ids["pid"])
+    if pid is None or tid is None:
+        return None
+    return _row(pid, tid, fields["comm"], int(ids["number"]), _whole(fields.get("cpu", "")), _seconds(fields.get("time", "")))
+
+
+def _positional(line: str) -> Row | None:
+    found = _ROW.fullmatch(line)
+    if not found:
+        return None
+    pid, tid, comm, number, cpu, at = found.groups()
+    return _row(int(pid), int(tid), comm, int(number), int(cpu) if cpu else None, float(at) if at else None)
+
+
+def _row(pid: int, tid: int, comm: str, number: int, cpu: int | None, at_s: float | None) -> Row:
+    return Row(Task(comm, pid, tid), number, cpu_of(comm) if cpu is None else cpu, at_s)
+
+
+def _whole(text: str) -> int | None:
+    return int(text) if text.isascii() and text.isdigit() and len(text) <= 10 else None
+
+
+def _seconds(text: str) -> float | None:
+    return float(text) if re.fullmatch(r"\d{1,12}(?:\.\d{1,9})?", text, re.ASCII) else None

@@ -1,0 +1,232 @@
+# Copyright: (c) 2026, fleet.stall contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""What ran on a CPU before a thread for packets took it: out of `perf script` text, or of stacks collapsed to a line a sample, in time order.
+
+Recordings of others have no clock in common with the probes. So nothing here is joined by time: a hand-over to ksoftirqd/N or a napi thread
+is a place in the recording where a stall may have ended.
+"""
+
+from __future__ import annotations
+
+import re
+from collections import Counter, defaultdict, deque
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, field
+from itertools import chain, islice
+from statistics import median_low
+
+from ansible_collections.fleet.stall.plugins.module_utils.profile import perfscript, runs
+from ansible_collections.fleet.stall.plugins.module_utils.profile.sample import IDLE, USER, Counts, Sample
+from ansible_collections.fleet.stall.plugins.plugin_utils import classes
+from ansible_collections.fleet.stall.plugins.plugin_utils.imports.packetlog import cpu_of
+from ansible_collections.fleet.stall.plugins.plugin_utils.stalls_join import MS
+from ansible_collections.fleet.stall.plugins.plugin_utils.symbols import ENTRY, normalise
+from ansible_collections.fleet.stall.plugins.plugin_utils.xray import Task
+
+# The rate of the article, where a recording does not tell its own
+PERIOD_NS = round(1e9 / 999)
+LOOK_BACK_NS = 1000 * MS
+LOOKED_AT = 2000
+HAND_OVERS_LIMIT = 5000
+STACKS_LIMIT = 50_000
+REPEAT_LIMIT = 100_000
+EXPLAINED = 0.7
+_PERIOD_NS = (10_000, 100 * MS)
+
+_FOLDED = re.compile(r"(\S[^;\t]{0,80});(\S.*?)(?: (\d{1,6}))?\s{0,8}", re.ASCII)
+_IDS = re.compile(r"(.{1,64})-(?:(\d{1,10}|\?)/)?(\d{1,10})\Z", re.ASCII)
+_BREAK = re.compile(r"-{2,}\s{0,8}")
+_KERNEL = re.compile(r"_\[k\]$")
+
+
+@dataclass(frozen=True, slots=True)
+class HandOver:
+    """``before``: the runs on that CPU in the second before, in their order."""
+
+    cpu: int
+    start_ns: int
+    thread: Task
+    before: tuple[runs.Run, ...]
+
+
+@dataclass(slots=True)
+class Profile:
+    """``cpus``: those with samples; -1: the recording does not say. ``counts``: (comm, folded stack) -> samples, all of it."""
+
+    hand_overs: list[HandOver] = field(default_factory=list)
+    cpus: set[int] = field(default_factory=set)
+    counts: Counter[tuple[str, str]] = field(default_factory=Counter)
+    samples: int = 0
+    skipped: int = 0
+    omitted: int = 0
+    period_ns: int = PERIOD_NS
+
+
+@dataclass(frozen=True, slots=True)
+class Blocker:
+    """A task that had a CPU for most of the length of a stall before hand-overs. ``stacks`` by milliseconds, most first."""
+
+    task: Task
+    cpu: int
+    hand_overs: int
+    of: int
+    share: float
+    kernel: float
+    stacks: tuple[tuple[str, float], ...]
+    quiet: tuple[tuple[str, float], ...]
+    klass: str | None
+
+
+def recognises_folded(line: str) -> bool:
+    return line.count(";") >= 2 and _FOLDED.fullmatch(line) is not None
+
+
+def recognises_script(line: str) -> bool:
+    return perfscript.HEADER.match(line) is not None or bool(re.match(r"\s+[0-9a-f]{6,16} \S.* \(.*\)\s*$", line, re.ASCII))
+
+
+def read_script(lines: Iterable[str], hz: float | None = None) -> Profile:
+    """Of `perf script` text. Never raises."""
+    counts = Counts()
+    profile = _read(perfscript.read(lines, counts), hz)
+    profile.skipped = counts.skipped
+    return profile
+
+
+def read_folded(lines: Iterable[str], hz: float | None = None) -> Profile:
+    """Of lines `comm;frame;..;frame`, one a sample, or with a count. The CPU is that of the one ksoftirqd/N in it. Never raises."""
+    counts = Counts()
+    period_ns = round(1e9 / hz) if hz else PERIOD_NS
+    samples = list(islice(_unfold(lines, period_ns, counts), STACKS_LIMIT * 4))
+    cpus = {cpu for sample in samples if (cpu := cpu_of(sample.comm)) is not None}
+    cpu = cpus.pop() if len(cpus) == 1 else -1
+    profile = _read((sample._replace(cpu=cpu) for sample in samples), 1e9 / period_ns)
+    profile.skipped = counts.skipped
+    return profile
+
+
+def _unfold(lines: Iterable[str], period_ns: int, counts: Counts) -> Iterator[Sample]:
+    at = 0
+    for line in lines:
+        if _BREAK.fullmatch(line):
+            at += 10 * LOOK_BACK_NS  # of grep: what stands beyond it was not next to this
+            continue
+        row = _FOLDED.fullmatch(line) if ";" in line else None
+        if row is None:
+            counts.skipped += bool(line.strip())
+            continue
+        comm, pid, tid = row[1], -1, -1
+        if named := _IDS.match(comm):
+            comm, tid = named[1], int(named[3])
+            pid = int(named[2]) if named[2] and named[2] != "?" else tid
+        frames = tuple(frame for frame in row[2].split(";") if frame)
+        for _ in range(min(REPEAT_LIMIT, int(row[3] or 1))):
+            at += period_ns
+            yield Sample(at, -1, pid, tid, comm, frames if _in_kernel(comm, frames) else (USER,))
+
+
+def _in_kernel(comm: str, frames: tuple[str, ...]) -> bool:
+    """Whether a stack without addresses ends in the kernel."""
+    if comm.startswith(IDLE) or classes.is_packet_thread(comm):
+        return True
+    return any(_KERNEL.search(frame) or normalise(frame) == ENTRY for frame in frames) or classes.syscall(";".join(frames)) is not None
+
+
+def _read(samples: Iterable[Sample], hz: float | None) -> Profile:
+    profile = Profile()
+    first = list(islice(samples, LOOKED_AT))
+    profile.period_ns = round(1e9 / hz) if hz else _period_ns(first)
+    recent: dict[int, deque[runs.Run]] = defaultdict(deque)
+    for run in runs.stream(_counted(chain(first, samples), profile), profile.period_ns):
+        before = recent[run.cpu]
+        while before and before[0].end_ns < run.start_ns - LOOK_BACK_NS:
+            before.popleft()
+        if classes.is_packet_thread(run.comm):
+            task = Task(run.comm, run.pid, run.tid)
+            if len(profile.hand_overs) < HAND_OVERS_LIMIT:
+                profile.hand_overs.append(HandOver(run.cpu, run.start_ns, task, tuple(before)))
+            else:
+                profile.omitted += 1
+        before.append(run)
+    return profile
+
+
+def _counted(samples: Iterable[Sample], profile: Profile) -> Iterator[Sample]:
+    """With the idle task under one name, and time as the number of the sample where the recording has none."""
+    without_time = 0
+    for sample in samples:
+        profile.samples += 1
+        profile.cpus.add(sample.cpu)
+        comm = IDLE if sample.comm.startswith(f"{IDLE}/") else sample.comm
+        if sample.time_ns == 0:
+            without_time += profile.period_ns
+            sample = sample._replace(time_ns=without_time)
+        key = (comm, ";".join(sample.frames))
+        if key in profile.counts or len(profile.counts) < STACKS_LIMIT:
+            profile.counts[key] += 1
+        yield sample if comm == sample.comm else sample._replace(comm=comm)
+
+
+def _period_ns(samples: list[Sample]) -> int:
+    last: dict[int, int] = {}
+    steps = []
+    for sample in samples:
+        step = sample.time_ns - last.get(sample.cpu, sample.time_ns)
+        last[sample.cpu] = sample.time_ns
+        if _PERIOD_NS[0] <= step <= _PERIOD_NS[1]:
+            steps.append(step)
+    return median_low(steps) if steps else PERIOD_NS
+
+
+def blocker(profile: Profile, stall_ms: float, cpu: int | None) -> Blocker | None:
+    """The task that most often had a CPU for EXPLAINED of so long a time before a hand-over; None: no task did.
+
+    :param stall_ms: the shortest stall
+    :param cpu: where probes are handled; where the recording knows that CPU, or says of none which it is, only hand-overs there count
+    """
+    here = [one for one in profile.hand_overs if cpu is None or one.cpu == cpu] or profile.hand_overs
+    length = max(1, round(stall_ms * MS))
+    seen: dict[tuple[str, int, int], list[tuple[HandOver, float]]] = defaultdict(list)
+    for one in here:
+        had: Counter[tuple[str, int]] = Counter()
+        for run in one.before:
+            if run.comm != IDLE and not classes.is_packet_thread(run.comm):
+                had[run.comm, run.pid] += max(0, min(run.end_ns, one.start_ns) - max(run.start_ns, one.start_ns - length))
+        if had:
+            (comm, pid), most = had.most_common(1)[0]
+            if most >= EXPLAINED * length:
+                seen[comm, pid, one.cpu].append((one, min(1.0, most / length)))
+    if not seen:
+        return None
+    key = max(sorted(seen), key=lambda key: len(seen[key]))
+    return _blocker(key, seen[key], len(here), profile, length)
+
+
+def _blocker(key: tuple[str, int, int], seen: list[tuple[HandOver, float]], of: int, profile: Profile, length: int) -> Blocker:
+    comm, pid, cpu = key
+    near: Counter[str] = Counter()
+    kernel, total = 0.0, 0
+    tids: Counter[int] = Counter()
+    for one, _share in seen:
+        for run in one.before:
+            if (run.comm, run.pid) == (comm, pid) and run.end_ns > one.start_ns - length:
+                near.update(dict(run.stacks))
+                kernel += run.kernel * run.samples
+                total += run.samples
+                tids[run.tid] += run.samples
+    stacks = tuple(near.most_common())
+    rest = Counter({stack: count - (near[stack] if name == comm else 0) for (name, stack), count in profile.counts.items()})
+    quiet = tuple((stack, float(count)) for stack, count in rest.most_common() if count > 0)
+    share = kernel / total if total else 0.0
+    return Blocker(
+        Task(comm, pid, tids.most_common(1)[0][0] if tids else pid),
+        cpu,
+        len(seen),
+        of,
+        round(sum(share for _, share in seen) / len(seen), 3),
+        round(share, 3),
+        tuple((stack, count * profile.period_ns / MS) for stack, count in stacks),
+        quiet,
+        classes.of_task([(stack, float(count)) for stack, count in stacks], share, None, False, True),
+    )

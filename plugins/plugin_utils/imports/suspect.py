@@ -1,0 +1,237 @@
+# Copyright: (c) 2026, fleet.stall contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Who kept the CPU, out of logs without a common clock: the packet log by the probes' numbers, samples and calls by CPU and task."""
+
+from __future__ import annotations
+
+from collections import Counter, defaultdict
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from ansible_collections.fleet.stall.plugins.plugin_utils import classes
+from ansible_collections.fleet.stall.plugins.plugin_utils.culprits import Culprit
+from ansible_collections.fleet.stall.plugins.plugin_utils.imports import packetlog
+from ansible_collections.fleet.stall.plugins.plugin_utils.imports.logs import PACKETS, SCRIPT, STACKS, STRACE, Log
+from ansible_collections.fleet.stall.plugins.plugin_utils.imports.packetlog import Handled
+from ansible_collections.fleet.stall.plugins.plugin_utils.imports.profiles import EXPLAINED, Blocker, blocker
+from ansible_collections.fleet.stall.plugins.plugin_utils.imports.sawtooth import Stall
+from ansible_collections.fleet.stall.plugins.plugin_utils.imports.straces import SlowCall
+from ansible_collections.fleet.stall.plugins.plugin_utils.imports.ways import View
+from ansible_collections.fleet.stall.plugins.plugin_utils.text import printable
+from ansible_collections.fleet.stall.plugins.plugin_utils.xray import Task
+
+# The packet log is of the same time as a log of probes if it shows so much of the stalls' backlogs as one
+FITS = 0.7
+CALLS_KEPT = 6
+
+
+@dataclass(frozen=True, slots=True)
+class Joined:
+    """A log of probes with the packet log that was made at the same time. ``handled``: stall -> what the packet log has of it."""
+
+    view: View
+    log: str
+    handled: dict[Stall, Handled]
+
+    @property
+    def cpu(self) -> int | None:
+        return _most(one.cpu for one in self.handled.values())
+
+
+@dataclass(slots=True)
+class Suspicion:
+    """``culprit`` None: nobody is tied to the stalls. ``on_rx_cpu``, ``quiet``: as in a case. ``handlers``: task, CPU and packets.
+
+    ``missing``: what narrows it, in sentences.
+    """
+
+    joined: Joined | None = None
+    culprit: Culprit | None = None
+    on_rx_cpu: bool | None = None
+    quiet: tuple[tuple[str, float], ...] = ()
+    handlers: list[tuple[Task, int | None, int]] = field(default_factory=list)
+    missing: list[str] = field(default_factory=list)
+
+
+def look(views: Sequence[View], logs: Sequence[Log]) -> Suspicion:
+    """:param views: the logs of probes to the host; :param logs: all other logs of it"""
+    found = Suspicion(joined=join(views, [log for log in logs if log.kind == PACKETS]))
+    found.handlers = sorted((row for log in logs if log.kind == PACKETS for row in log.content.handlers()), key=lambda row: -row[2])
+    lengths = [stall.duration_ms for view in views for stall in view.stalls]
+    if not lengths:
+        found.missing.append("no stall is in these logs, so that nobody is looked for")
+        return found
+    if found.joined is None:
+        why = "no packet log shows the backlog of a stall" if any(log.kind == PACKETS for log in logs) else "no packet log"
+        found.missing.append(f"not known: who handled the delayed probes, and on which CPU ({why})")
+    before = _before(found)
+    seen = _sampled(found, [log for log in logs if log.kind in (SCRIPT, STACKS)], min(lengths))
+    straces = [log.content for log in logs if log.kind == STRACE]
+    if not straces:
+        found.missing.append("not known: which system call it was, and on which file (no strace)")
+    task = _agreed(found, before, seen)
+    if task is None:
+        return found
+    calls = [call for strace in straces for call in strace.of(task.pid, task.tid) if call.duration_ms >= EXPLAINED * min(lengths)]
+    found.culprit = _culprit(task, found, before, seen if seen and _same(task, seen.task) else None, calls)
+    return found
+
+
+def join(views: Iterable[View], packet_logs: Sequence[Log]) -> Joined | None:
+    """The log of probes whose stalls a packet log shows as backlogs that one task handled; None: no log was made at the same time."""
+    best: Joined | None = None
+    for view in views:
+        for log in packet_logs:
+            handled = {stall: one for stall in view.stalls if (one := packetlog.of_stall(log.content, stall))}
+            handled = {stall: one for stall, one in handled.items() if one.backlog >= FITS * stall.backlog}
+            if not any(one.backlog > 1 for one in handled.values()) or 2 * len(handled) < _within(view, log):
+                continue
+            if best is None or len(handled) > len(best.handled):
+                best = Joined(view, log.name, handled)
+    return best
+
+
+def _within(view: View, log: Log) -> int:
+    """Stalls whose first probe is in the packet log at all."""
+    return sum(stall.number in log.content.where for stall in view.stalls)
+
+
+def _before(found: Suspicion) -> tuple[Task, int] | None:
+    """Who handled the last packets before most backlogs, on the same CPU as far as that is known, and before how many."""
+    if found.joined is None:
+        return None
+    rows = list(found.joined.handled.values())
+    elsewhere = [one.before for one in rows if one.before and one.same_cpu is False]
+    if elsewhere:
+        found.missing.append(
+            f"{printable(elsewhere[0].comm, 40)} handled probes just before {len(elsewhere)} of {len(rows)} stalls, but on another CPU"
+        )
+    counts = Counter(one.before for one in rows if one.before and one.same_cpu is not False)
+    counts = Counter({task: n for task, n in counts.items() if not packetlog.is_idle(task) and not classes.is_packet_thread(task.comm)})
+    if not counts:
+        return None
+    task, count = counts.most_common(1)[0]
+    return (task, count) if 2 * count >= len(rows) else None
+
+
+def _sampled(found: Suspicion, profiles: Sequence[Log], stall_ms: float) -> Blocker | None:
+    """The task that the CPU samples show before hand-overs; one that was on another CPU than the probes is told and left out."""
+    if not profiles:
+        found.missing.append("not known: what ran on the CPU meanwhile (no CPU samples)")
+        return None
+    cpu = found.joined.cpu if found.joined else None
+    seen = [one for log in profiles if (one := blocker(log.content, stall_ms, cpu))]
+    if not seen:
+        found.missing.append("the CPU samples show no task that had a CPU for as long as a stall before a thread for packets took over")
+        return None
+    best = max(seen, key=lambda one: (one.cpu == cpu, one.hand_overs))
+    if cpu is not None and best.cpu >= 0 and best.cpu != cpu:
+        found.missing.append(
+            f"{printable(best.task.comm, 40)} was sampled on CPU {best.cpu}, and the probes were handled on CPU {cpu}: "
+            "it kept none of them waiting"
+        )
+        found.on_rx_cpu = False
+        return None
+    return best
+
+
+def _agreed(found: Suspicion, before: tuple[Task, int] | None, seen: Blocker | None) -> Task | None:
+    """Whom the logs point at; where the samples and the packet log differ, the samples show what ran."""
+    if seen is None:
+        return before[0] if before else None
+    found.on_rx_cpu = True if found.joined and found.joined.cpu == seen.cpu else None
+    found.quiet = seen.quiet
+    if before and _same(before[0], seen.task):
+        found.on_rx_cpu = True
+        return before[0]
+    if before:
+        found.missing.append(
+            f"{printable(before[0].comm, 40)} handled the last probes before the stalls, "
+            f"yet the samples show {printable(seen.task.comm, 40)} there"
+        )
+    return seen.task
+
+
+def _same(one: Task, other: Task) -> bool:
+    """Collapsed stacks may have the name alone; a thread may have a name of its own."""
+    return one.comm == other.comm if other.pid < 0 or one.pid < 0 else one.pid == other.pid
+
+
+def _culprit(task: Task, found: Suspicion, before: tuple[Task, int] | None, seen: Blocker | None, calls: list[SlowCall]) -> Culprit | None:
+    if seen is None and not calls:
+        found.missing.append(
+            f"{printable(task.comm, 40)} (pid {task.pid}) handled the last probes before the stalls; no log tells what it did meanwhile"
+        )
+        return None
+    entered = next((name for stack, _ in seen.stacks if (name := classes.syscall(stack))), None) if seen else None
+    grouped = _grouped(calls, entered)
+    handled = list(found.joined.handled.values()) if found.joined else []
+    agree = bool(seen and before and _same(before[0], seen.task))
+    klass = seen.klass if seen else "T" if handled and all(one.by_thread for one in handled) else None
+    cpu = found.joined.cpu if found.joined else seen.cpu if seen and seen.cpu >= 0 else None
+    if seen is None and before:
+        found.on_rx_cpu = True
+    return Culprit(
+        comm=task.comm,
+        pid=task.pid if task.pid >= 0 else None,
+        tid=task.tid if task.tid >= 0 else None,
+        klass=klass,
+        events=before[1] if agree and before else 0,
+        share=seen.share if seen else None,
+        cpus=[cpu] if cpu is not None else [],
+        held_ms=0.0,
+        longest_ms=max((call.duration_ms for call in calls), default=0.0),
+        policy=None,
+        vector=None,
+        stacks=list(seen.stacks[:8]) if seen else [],
+        calls=grouped,
+        confidence="medium" if agree else "low",
+        usual=False,
+        because=_because(found, before, seen, calls),
+        syscall=grouped[0]["call"] if grouped else entered,
+        path=next((row["path"] for row in grouped if row["path"]), None),
+        buffer=next((row["buffer"] for row in grouped if row["buffer"]), None),
+    )
+
+
+def _because(found: Suspicion, before: tuple[Task, int] | None, seen: Blocker | None, calls: list[SlowCall]) -> list[str]:
+    said = []
+    if before and found.joined:
+        said.append(f"the last probes before {before[1]} of {len(found.joined.handled)} stalls were handled in its context")
+    if seen:
+        share = f"{100 * seen.share:.0f}% of the length of a stall"
+        said.append(f"the samples show it on that CPU for {share} before {seen.hand_overs} of {seen.of} hand-overs to a thread for packets")
+    if calls:
+        what = next((call.contents for call in calls if call.contents), None)
+        said.append(
+            f"{len(calls)} slow calls of its own, up to {max(call.duration_ms for call in calls):.0f} ms"
+            + (f"; what they read begins as {what} does" if what else "")
+        )
+    return said
+
+
+def _grouped(calls: Iterable[SlowCall], preferred: str | None) -> list[dict[str, Any]]:
+    """As of a culprit in findings.json, by the time they took together."""
+    groups: dict[tuple[str, str | None], list[SlowCall]] = defaultdict(list)
+    for call in calls:
+        groups[call.name, call.contents].append(call)
+    ordered = sorted(groups.items(), key=lambda item: (item[0][0] != preferred, -sum(call.duration_ms for call in item[1])))
+    return [
+        {
+            "call": name,
+            "path": what,
+            "buffer": next((call.buffer for call in rows if call.buffer), None),
+            "count": len(rows),
+            "duration_ms": max(call.duration_ms for call in rows),
+            "on_cpu_ms": None,
+            "how": "strace",
+        }
+        for (name, what), rows in ordered[:CALLS_KEPT]
+    ]
+
+
+def _most(values: Iterable[int | None]) -> int | None:
+    counts = Counter(value for value in values if value is not None)
+    return counts.most_common(1)[0][0] if counts else None
