@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 from ansible_collections.fleet.stall.plugins.plugin_utils import (
@@ -112,6 +113,8 @@ def _host(row: Mapping[str, Any], role: str, capture: Mapping[str, Any] | None, 
     offset, tied = window.judged.offsets.get(host, 0), window.is_tied(host)
     observe = window.evidence.get(host) or {}
     explained = with_steal(explain(stalls, capture, offset), cases.stolen_ns(observe))
+    if row["blame"]["side"] == "application":
+        explained = [replace(one, klass="R") if one.note == "on_time" else one for one in explained]
     asked = role == "suspect" and row["status"] in ("stalling", "suspect") and row["blame"]["side"] in SIDES
     found = _culprits(row, explained, capture, observe, window) if asked else []
     klass = _class(row, explained, found) if asked else None

@@ -145,8 +145,10 @@ def _culprit(seen: list[tuple[Explained, Run]], looked: Sequence[Explained], xra
 
 
 def _confidence(culprit: Culprit, of: int, traced: bool) -> str:
-    if culprit.usual or culprit.events < SURE_EVENTS or not traced or culprit.klass is None:
+    if culprit.usual or not traced or culprit.klass is None:
         return "low"
+    if culprit.events < SURE_EVENTS:
+        return "medium" if culprit.events == of else "low"
     return "high" if culprit.events >= MOST_EVENTS * of else "medium"
 
 

@@ -105,7 +105,7 @@ def test_one_whose_long_runs_mostly_meet_no_stall_is_not_the_cause():
     assert culprit["usual"] and any("met no stall" in sentence for sentence in culprit["because"])
 
 
-@pytest.mark.parametrize(("count", "confidence"), [(1, "low"), (2, "low"), (3, "high")])
+@pytest.mark.parametrize(("count", "confidence"), [(1, "medium"), (2, "medium"), (3, "high")])
 def test_few_stalls_count_for_less(count, confidence):
     found = row(stalled(STALLS[:count]), in_capture=STALLS[:count])
     assert found["capture"]["confidence"] == confidence and found["trigger"]["comm"] == "smaps-reader"
@@ -314,6 +314,7 @@ def test_a_service_whose_control_group_ran_out_of_quota():
         capture.run(start - 0.015, start, ("batch-job", 7000, 7000), USER, policy="other")
     found = row(capture, component="app:web", host="node-b1-1", observe=throttled(12, 1_300_000))
     assert found["blame"]["side"] == "application" and found["capture"]["class"] == "R"
+    assert {event["class"] for event in found["events"] if event["window"] == "capture"} == {"R"}
     assert (found["trigger"]["comm"], found["trigger"]["pid"], found["trigger"]["cpu"]) == ("batch-job", 7000, None)
     assert "out of CPU quota 12 times" in found["capture"]["sentence"] and "cfs-throttle" in [cause["id"] for cause in found["causes"]]
 
