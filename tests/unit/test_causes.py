@@ -71,6 +71,19 @@ def test_the_lab_reader_comes_before_the_priority_that_lets_it_block():
     assert [found["id"] for found in match(CATALOGUE, case_of(row))] == ["smaps-clear-refs", "rt-hog"]
 
 
+def test_a_line_of_yesterday_does_not_put_the_priority_before_the_reader():
+    """The kernel says once a boot that it throttled real-time tasks."""
+    row = {
+        **TABLE["smaps-clear-refs"]["found"][1],
+        "log": ["sched: RT throttling activated"],
+        "facts": {"kernel_log.rt_throttling.day": 1},
+    }
+    assert [(found["id"], found["confidence"]) for found in match(CATALOGUE, case_of(row))] == [
+        ("smaps-clear-refs", "suspected"),
+        ("rt-hog", "suspected"),
+    ]
+
+
 def test_nothing_known_gives_nothing():
     assert match(CATALOGUE, {}) == []
     assert (
