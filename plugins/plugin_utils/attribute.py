@@ -78,6 +78,13 @@ class _Window:
     def stalls(self, host: str) -> list[Stall]:
         return rows.stalls_of(host, self.judged.shares.of[host], self.judged.fleet) if host in self.manifest["hosts"] else []
 
+    def side(self, row: Mapping[str, Any]) -> str | None:
+        """On whose side its stalls are: by the first window, by this one if the first saw none (a rare stall, a host asked for by name)."""
+        host = row["host"]
+        if row["blame"]["side"] or host not in self.manifest["hosts"]:
+            return row["blame"]["side"]
+        return rows.row(host, self.judged.shares.of[host], self.judged.fleet)["blame"]["side"]
+
     def is_tied(self, host: str) -> bool:
         """Whether a probe ties the host's clock to another's."""
         flows = {str(flow["id"]): flow for flow in self.manifest["flows"]}
@@ -113,11 +120,12 @@ def _host(row: Mapping[str, Any], role: str, capture: Mapping[str, Any] | None, 
     offset, tied = window.judged.offsets.get(host, 0), window.is_tied(host)
     observe = window.evidence.get(host) or {}
     explained = with_steal(explain(stalls, capture, offset), cases.stolen_ns(observe))
-    if row["blame"]["side"] == "application":
+    side = window.side(row)
+    if side == "application":
         explained = [replace(one, klass="R") if one.note == "on_time" else one for one in explained]
-    asked = role == "suspect" and row["status"] in ("stalling", "suspect") and row["blame"]["side"] in SIDES
-    found = _culprits(row, explained, capture, observe, window) if asked else []
-    klass = _class(row, explained, found) if asked else None
+    asked = role == "suspect" and side in SIDES
+    found = _culprits(side, explained, capture, observe, window) if asked else []
+    klass = _class(side, explained, found) if asked else None
     causes = (
         cases.causes(found, explained, klass, capture, observe, lambda one: catalogue_of_causes.match(window.catalogue, one))
         if asked
@@ -137,7 +145,7 @@ def _host(row: Mapping[str, Any], role: str, capture: Mapping[str, Any] | None, 
             "class": klass,
             "confidence": explaining[0].confidence if explaining else "low" if found else None,
             "explained": {"events": _explained(explaining, explained), "of": sum(one.note != "outside" for one in explained)},
-            "sentence": _sentence(row, role, asked, found, explained, causes, klass),
+            "sentence": _sentence(side, role, asked, found, explained, causes, klass),
             "culprits": [culprit_row(culprit) for culprit in found],
             "handlers": _rows(capture, "handlers", ("cpu", "pid", "tid", "comm", "packets"), HANDLERS),
             "timeline": _timeline(explained, offset),
@@ -179,20 +187,20 @@ def _failed(role: str, capture: Mapping[str, Any] | None) -> dict[str, Any]:
     }
 
 
-def _culprits(row: Mapping[str, Any], explained: Sequence[Explained], capture: Mapping, observe: Mapping, window: _Window) -> list[Culprit]:
-    if row["blame"]["side"] == "application":
+def _culprits(side: str | None, explained: Sequence[Explained], capture: Mapping, observe: Mapping, window: _Window) -> list[Culprit]:
+    if side == "application":
         return application.judge(explained, capture, observe, window.ports([one.stall for one in explained]))
     return culprits.judge(explained, capture)
 
 
-def _class(row: Mapping[str, Any], explained: Sequence[Explained], found: Sequence[Culprit]) -> str | None:
+def _class(side: str | None, explained: Sequence[Explained], found: Sequence[Culprit]) -> str | None:
     if found:
         return found[0].klass
     looked = [one for one in explained if one.note != "outside"]
     if looked and 2 * sum(one.klass == "X" for one in looked) >= len(looked):
         return "X"
     on_time = sum(one.note == "on_time" for one in looked)
-    if row["blame"]["side"] == "application" and looked and on_time >= EXPLAINED * len(looked):
+    if side == "application" and looked and on_time >= EXPLAINED * len(looked):
         return "R"
     if looked and 2 * sum(one.klass == "SI" for one in looked) >= len(looked):
         return "SI"
@@ -206,7 +214,7 @@ def _explained(explaining: Sequence[Culprit], explained: Sequence[Explained]) ->
 
 
 def _sentence(
-    row: Mapping[str, Any],
+    side: str | None,
     role: str,
     asked: bool,
     found: Sequence[Culprit],
@@ -221,7 +229,6 @@ def _sentence(
             else "Control: no stall while it was captured, as expected."
         )
     if not asked:
-        side = row["blame"]["side"]
         because = "it stalls as a sender, and a capture looks at receiving" if side == "sender" else "nothing on it is blamed for a stall"
         return f"No culprit is looked for on it: {because}."
     return sentences.verdict(found, explained, causes, klass)

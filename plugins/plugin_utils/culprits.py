@@ -112,8 +112,9 @@ def _culprit(seen: list[tuple[Explained, Run]], looked: Sequence[Explained], xra
     worst = max(runs, key=_length_ns)
     stacks = _stacks(runs)
     intervals = [interval for run in runs for interval in run.intervals]
-    call = None if worst.vector else next((name for stack, _ in stacks if (name := classes.syscall(stack))), None)
-    calls = [] if worst.vector or worst.how == "hole" else slow_calls.of_process(capture, worst.task.pid, intervals, call)
+    in_kernel = not worst.vector and worst.klass != "Q"
+    call = None if not in_kernel else next((name for stack, _ in stacks if (name := classes.syscall(stack))), None)
+    calls = [] if not in_kernel or worst.how == "hole" else slow_calls.of_process(capture, worst.task.pid, intervals, call)
     share = sum(run.share for run in runs) / len(runs)
     culprit = Culprit(
         comm=worst.task.comm,

@@ -170,7 +170,8 @@ def test_a_softirq_is_named_whatever_task_it_interrupted():
 
 
 def test_a_real_time_hog():
-    found = row(of_each(lambda c, a, b: c.gap(a, b, KSOFTIRQD).run(a, b, HOG, USER)))
+    found = row(of_each(lambda c, a, b: c.gap(a, b, KSOFTIRQD).run(a, b, HOG, USER).call(a, 100, HOG, "sched_yield", None)))
+    assert found["trigger"]["syscall"] is None
     assert found["capture"]["class"] == "Q" and "in user mode, at real-time priority (fifo)" in found["capture"]["sentence"]
     assert "rt-hog" in [cause["id"] for cause in found["causes"]]
 
@@ -221,6 +222,18 @@ def test_without_a_trace_the_verdict_is_narrower_and_says_so():
     assert found["trigger"]["comm"] == "smaps-reader" and found["capture"]["confidence"] == "low"
     assert any("who handled the delayed probes" in sentence and "no rx_trace here" in sentence for sentence in found["capture"]["missing"])
     assert found["events"][-1]["handled_by"] is None
+
+
+def test_a_stall_that_only_the_capture_saw_is_explained():
+    """A rare one, on a host that was asked for by name; what the first window said of it stays."""
+    found = row(stalled(STALLS[:1]), stalls=[], in_capture=STALLS[:1])
+    assert (found["status"], found["severity"]["events"]) == ("clear", 0)
+    assert found["trigger"]["comm"] == "smaps-reader" and found["capture"]["explained"] == {"events": 1, "of": 1}
+
+
+def test_a_clear_host_that_stays_clear_gets_no_culprit():
+    found = row(stalled(STALLS), stalls=[], in_capture=[])
+    assert found["capture"]["culprits"] == [] and "nothing on it is blamed" in found["capture"]["sentence"]
 
 
 def test_no_stall_in_the_capture_is_said_and_is_no_health():
