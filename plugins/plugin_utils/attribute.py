@@ -11,6 +11,7 @@ from typing import Any
 
 from ansible_collections.fleet.stall.plugins.plugin_utils import (
     application,
+    capture_row,
     cases,
     culprits,
     findings,
@@ -22,16 +23,13 @@ from ansible_collections.fleet.stall.plugins.plugin_utils import (
 from ansible_collections.fleet.stall.plugins.plugin_utils import causes as catalogue_of_causes
 from ansible_collections.fleet.stall.plugins.plugin_utils.culprits import Culprit
 from ansible_collections.fleet.stall.plugins.plugin_utils.findings import Judged
-from ansible_collections.fleet.stall.plugins.plugin_utils.stalls_join import MS, Stall
+from ansible_collections.fleet.stall.plugins.plugin_utils.stalls_join import Stall
 from ansible_collections.fleet.stall.plugins.plugin_utils.text import printable
 from ansible_collections.fleet.stall.plugins.plugin_utils.timeline import EXPLAINED, Explained, explain, with_steal
 
 # On these sides something on the host itself can be to blame; a sender's receive path is not what stalls
 SIDES = ("receiver", "application", "unknown")
-TIMELINES = 6
 HANDLERS, CONNECTIONS, SLOW_CALLS = 8, 8, 6
-STACKS = 5
-BLOCKER_FRAMES = 64
 
 
 def build(
@@ -115,7 +113,7 @@ def _host(row: Mapping[str, Any], role: str, capture: Mapping[str, Any] | None, 
     host, stalls = row["host"], window.stalls(row["host"])
     if (capture or {}).get("status") != "measured":
         events = [rows.event_row(stall, window.judged.fleet, "capture") for stall in stalls]
-        return dict(row, events=[*row["events"], *events], capture=_failed(role, capture))
+        return dict(row, events=[*row["events"], *events], capture=capture_row.failed(role, capture))
     assert capture is not None
     offset, tied = window.judged.offsets.get(host, 0), window.is_tied(host)
     observe = window.evidence.get(host) or {}
@@ -136,7 +134,7 @@ def _host(row: Mapping[str, Any], role: str, capture: Mapping[str, Any] | None, 
     return {
         **row,
         "causes": causes,
-        "trigger": trigger_row(found[0]) if found and not found[0].usual else None,
+        "trigger": capture_row.trigger_row(found[0]) if found and not found[0].usual else None,
         "remedies": cases.remedies(causes),
         "events": [*row["events"], *events],
         "capture": {
@@ -146,44 +144,21 @@ def _host(row: Mapping[str, Any], role: str, capture: Mapping[str, Any] | None, 
             "confidence": explaining[0].confidence if explaining else "low" if found else None,
             "explained": {"events": _explained(explaining, explained), "of": sum(one.note != "outside" for one in explained)},
             "sentence": _sentence(side, role, asked, found, explained, causes, klass),
-            "culprits": [culprit_row(culprit) for culprit in found],
-            "handlers": _rows(capture, "handlers", ("cpu", "pid", "tid", "comm", "packets"), HANDLERS),
-            "timeline": _timeline(explained, offset),
+            "culprits": [capture_row.culprit_row(culprit) for culprit in found],
+            "handlers": capture_row.rows_of(capture, "handlers", ("cpu", "pid", "tid", "comm", "packets"), HANDLERS),
+            "timeline": capture_row.timeline(explained, offset),
             "missing": sentences.missing(capture, explained, tied, bool(observe.get("counters"))),
-            "cost": _cost(capture),
+            "cost": capture_row.cost(capture),
             "observer_effect": observer_effect.effect(host, capture, window.before, (window.manifest, window.evidence)),
-            "connections": _rows(
+            "connections": capture_row.rows_of(
                 capture,
                 "connections",
                 ("local", "peer", "pid", "comm", "rtt_ms", "min_rtt_ms", "retransmits", "unread_bytes", "unacked"),
                 CONNECTIONS,
             ),
-            "memory_cgroups": _cgroups(capture),
+            "memory_cgroups": capture_row.memory_cgroups(capture),
             "slow_calls": slow_calls.longest(capture, SLOW_CALLS),
         },
-    }
-
-
-def _failed(role: str, capture: Mapping[str, Any] | None) -> dict[str, Any]:
-    """Of a host that gave no capture; not captured is not the same as nothing found."""
-    reason = str((capture or {}).get("reason") or "no result came from it")
-    remedy = (capture or {}).get("remedy")
-    return {
-        "role": role,
-        "status": "not_captured",
-        "class": None,
-        "confidence": None,
-        "explained": {"events": 0, "of": 0},
-        "sentence": f"It was not captured: {reason}{f'; {remedy}' if remedy else ''}.",
-        "culprits": [],
-        "handlers": [],
-        "timeline": [],
-        "missing": [f"the capture: {reason}"],
-        "cost": None,
-        "observer_effect": None,
-        "connections": [],
-        "memory_cgroups": None,
-        "slow_calls": [],
     }
 
 
@@ -246,98 +221,8 @@ def _event(one: Explained, window: _Window) -> dict[str, Any]:
             "comm": blocker.task.comm,
             "pid": blocker.task.pid,
             "share": round(blocker.share, 3),
-            "stack": blocker.stacks[0][0].split(";")[:BLOCKER_FRAMES] if blocker.stacks else [],
+            "stack": blocker.stacks[0][0].split(";")[: capture_row.BLOCKER_FRAMES] if blocker.stacks else [],
         }
         if blocker
         else None,
     }
-
-
-def culprit_row(culprit: Culprit) -> dict[str, Any]:
-    return {
-        "comm": culprit.comm,
-        "pid": culprit.pid,
-        "tid": culprit.tid,
-        "unit": culprit.unit,
-        "container": culprit.container,
-        "cgroup": culprit.cgroup,
-        "policy": culprit.policy,
-        "softirq": culprit.vector,
-        "syscall": culprit.syscall,
-        "path": culprit.path,
-        "buffer": culprit.buffer,
-        "cpu": culprit.cpus[0] if culprit.cpus else None,
-        "cpus": culprit.cpus,
-        "class": culprit.klass,
-        "events": culprit.events,
-        "share": culprit.share,
-        "held_ms": round(culprit.held_ms, 3),
-        "longest_ms": round(culprit.longest_ms, 3),
-        "usual": culprit.usual,
-        "confidence": culprit.confidence,
-        "because": culprit.because,
-        "stack": culprit.stacks[0][0].split(";")[:BLOCKER_FRAMES] if culprit.stacks else [],
-        "stacks": [[stack, round(ms, 3)] for stack, ms in culprit.stacks[:STACKS]],
-        "calls": culprit.calls,
-    }
-
-
-def trigger_row(culprit: Culprit) -> dict[str, Any]:
-    return {
-        "comm": culprit.comm,
-        "pid": culprit.pid,
-        "unit": culprit.unit,
-        "container": culprit.container,
-        "syscall": culprit.syscall,
-        "path": culprit.path,
-        "cpu": culprit.cpus[0] if culprit.cpus else None,
-    }
-
-
-def _timeline(explained: Sequence[Explained], offset: int) -> list[dict[str, Any]]:
-    """A few stalls to look at, the longest, in time order; milliseconds from the first delayed probe."""
-    shown = sorted(explained, key=lambda one: (one.blocker is None, one.start_ns - one.drain_ns))[:TIMELINES]
-    return [_shown(one, offset) for one in sorted(shown, key=lambda one: one.start_ns)]
-
-
-def _shown(one: Explained, offset: int) -> dict[str, Any]:
-    gap_start = one.gap.get("start_ns") if one.gap else None
-    return {
-        "start": rows.utc(one.start_ns - offset),
-        "duration_ms": round(one.stall.length_ns / MS, 3),
-        "drain_ms": round((one.drain_ns - one.start_ns) / MS, 3),
-        "silent_ms": round((gap_start - one.start_ns) / MS, 3) if isinstance(gap_start, int) else None,
-        "cpu": one.cpu,
-        "handled_by": one.handler.comm if one.handler else None,
-        "backlog": one.backlog,
-        "before": one.before.comm if one.before else None,
-        "note": one.note,
-        "runs": [
-            {
-                "comm": run.task.comm if not run.vector else f"softirq {run.vector}",
-                "pid": run.task.pid,
-                "share": round(run.share, 3),
-                "intervals_ms": [
-                    [round((start - one.start_ns) / MS, 3), round((end - one.start_ns) / MS, 3)] for start, end in run.intervals[:20]
-                ],
-            }
-            for run in one.runs[:3]
-        ],
-    }
-
-
-def _rows(capture: Mapping[str, Any], part: str, keys: Sequence[str], limit: int) -> list[dict[str, Any]]:
-    found = capture.get(part)
-    return [{key: row.get(key) for key in keys} for row in (found or [])[:limit] if isinstance(row, Mapping)]
-
-
-def _cost(capture: Mapping[str, Any]) -> dict[str, Any] | None:
-    cost = capture.get("cost")
-    return (
-        {key: cost.get(key) for key in ("cpu_s", "setup_cpu_s", "rss_kb", "wall_s", "bytes_written")} if isinstance(cost, Mapping) else None
-    )
-
-
-def _cgroups(capture: Mapping[str, Any]) -> dict[str, Any] | None:
-    found = capture.get("memory_cgroups")
-    return {key: found.get(key) for key in ("live", "dying", "read_ms", "read_path", "reason")} if isinstance(found, Mapping) else None

@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from ansible_collections.fleet.stall.plugins.plugin_utils import attribute, sentences
+from ansible_collections.fleet.stall.plugins.plugin_utils import capture_row, sentences
 from ansible_collections.fleet.stall.plugins.plugin_utils import stalls_join as joined_stalls
 from ansible_collections.fleet.stall.plugins.plugin_utils.culprits import Culprit
 from ansible_collections.fleet.stall.plugins.plugin_utils.imports.suspect import Suspicion
@@ -28,7 +28,7 @@ def part(found: Suspicion, causes: Sequence[Mapping[str, Any]], facts: Facts, ke
         "confidence": culprit.confidence if culprit else None,
         "explained": {"events": culprit.events if culprit else 0, "of": len(explained)},
         "sentence": sentences.verdict([culprit], explained, causes, culprit.klass) if culprit else _nobody(found, explained),
-        "culprits": [attribute.culprit_row(culprit)] if culprit else [],
+        "culprits": [capture_row.culprit_row(culprit)] if culprit else [],
         "handlers": _handlers(found),
         "timeline": [],
         "missing": [*found.missing, *_not_in(facts, kernel)],
@@ -41,7 +41,7 @@ def part(found: Suspicion, causes: Sequence[Mapping[str, Any]], facts: Facts, ke
 
 
 def trigger(culprit: Culprit | None) -> dict[str, Any] | None:
-    return attribute.trigger_row(culprit) if culprit else None
+    return capture_row.trigger_row(culprit) if culprit else None
 
 
 def _explained(found: Suspicion) -> list[Explained]:
