@@ -15,15 +15,19 @@ from ansible_collections.fleet.stall.plugins.module_utils import sockets
 from ansible_collections.fleet.stall.plugins.module_utils.capture import bounded
 from ansible_collections.fleet.stall.plugins.module_utils.counters import source
 
-# The sample of a deep kernel stack is some 300 bytes, so this holds 1.5 s of a busy CPU at 999 Hz, and longer of others.
-RING_BYTES = 512 << 10
-RINGS_BYTES = 64 << 20
+# Writing the ring down is what costs (perf reads /proc/kallsyms twice for it), so the ring is large and holds several stalls.
+RING_BYTES = 4 << 20
+RINGS_BYTES = 32 << 20
+# Of a sample with a deep kernel stack.
+SAMPLE_BYTES = 350
 PAGE = os.sysconf("SC_PAGE_SIZE")
 FILE_BYTES = 60 << 20
+# When a stall has been in the ring for this share of what it holds, the ring is written down: what led to the stall is still there.
+HELD_SHARE = 0.5
 # While perf writes the ring down it does not sample, so not more often than this.
 BETWEEN_S = 0.4
-# A quiet look every so often, as control.
-QUIET_LOOKS = 12
+# Looks without a stall, as control; one more at the end.
+QUIET_LOOKS = 3
 QUIET_SHARE = 0.5
 # On more CPUs than this, those at fault are watched alone once they are known.
 FEW_CPUS = 4
@@ -48,12 +52,13 @@ class Recorder:
         self.bytes_written = 0
         self._workdir = workdir
         self._until = time.monotonic() + seconds
-        self._quiet_every = max(2.0, seconds / QUIET_LOOKS)
+        self._quiet_every = seconds / QUIET_LOOKS
         self._ways = list(WAYS)
         self._how, self._options = "", ()  # type: Tuple[str, Tuple[str, ...]]
         self._tool: Optional[bounded.Tool] = None
         self._started = self._looked = 0.0
-        self._quiet_bytes, self._wanted, self._narrowed = 0, False, False
+        self._quiet_bytes, self._narrowed = 0, False
+        self._wanted: Optional[float] = None
         self._generation = 0
         self._refusals: List[str] = []
 
@@ -83,7 +88,7 @@ class Recorder:
 
     def want(self) -> None:
         """A stall has just ended: keep what led to it."""
-        self._wanted = True
+        self._wanted = self._wanted or time.monotonic()
 
     def poll(self) -> None:
         """See that it runs, and look where that was asked for or is due. Never waits."""
@@ -97,17 +102,19 @@ class Recorder:
         if not self.ready or self._how == "plain" or now - self._looked < BETWEEN_S:
             return
         written = self._written()
-        if self._wanted and written < self.bytes_limit:
-            self._look(now)
-            self._wanted = False
-        elif now - self._looked >= self._quiet_every and self._quiet_bytes < QUIET_SHARE * self.bytes_limit and written < self.bytes_limit:
-            self._quiet_bytes += max(0, written // max(1, len(self.files())))
+        if written >= self.bytes_limit:
+            return
+        if self._wanted is not None:
+            if now - self._wanted >= HELD_SHARE * ring_s(self.hz, len(self.cpus)) - BETWEEN_S:
+                self._look(now)
+        elif now - self._looked >= self._quiet_every and self._quiet_bytes < QUIET_SHARE * self.bytes_limit:
+            self._quiet_bytes += written // max(1, len(self.files()))
             self._look(now)
 
     def _look(self, now: float) -> None:
         assert self._tool is not None
         self._tool.nudge()
-        self._looked = now
+        self._looked, self._wanted = now, None
 
     def _ended(self, now: float) -> None:
         assert self._tool is not None
@@ -165,6 +172,11 @@ def ring_pages(cpus: int) -> int:
     """Pages of each CPU's ring: a power of two, and all rings together bounded."""
     most = max(8, min(RING_BYTES, RINGS_BYTES // max(1, cpus)) // PAGE)
     return 1 << (most.bit_length() - 1)
+
+
+def ring_s(hz: int, cpus: int) -> float:
+    """How far a CPU's ring reaches back when that CPU is busy in deep stacks; further, when it is not."""
+    return ring_pages(cpus) * PAGE / (hz * SAMPLE_BYTES)
 
 
 def unavailable() -> Optional[str]:

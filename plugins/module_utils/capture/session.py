@@ -62,6 +62,7 @@ class Session:
         self.connections: List[Dict[str, Any]] = []
         self.capabilities: Dict[str, Dict[str, Any]] = {}
         self.setup_cpu_s = 0.0
+        self.window_cpu_s: Dict[str, float] = {}
         self._finder = gaps.Finder(gaps.intervals(plan["flows"]), int(plan["threshold_ms"] * 1e6))
         self._late: List[gaps.Late] = []
 
@@ -78,7 +79,8 @@ class Session:
         while time.monotonic() < self.starts and not should_stop():
             self._look()
             time.sleep(POLL_S)
-        self.setup_cpu_s = cpu_s(self.rx.pids() + self.recorder.pids())
+        before = self._spent()
+        self.setup_cpu_s = sum(before.values())
         self.clock.mark()
         looked_at_connections = not self.plan["connections"]
         while time.monotonic() < self.ends and not should_stop():
@@ -88,8 +90,13 @@ class Session:
                 self._look_at_connections()
             time.sleep(max(0.0, min(QUICK_POLL_S if self.strace else POLL_S, self.ends - time.monotonic())))
         self.clock.mark()
+        self.window_cpu_s = {part: round(spent - before[part], 3) for part, spent in self._spent().items()}
         if should_stop():
             self.warnings.append("the capture was told to end before the window did")
+
+    def _spent(self) -> Dict[str, float]:
+        """CPU time so far, by part."""
+        return {"rx_trace": cpu_s(self.rx.pids()), "recorder": cpu_s(self.recorder.pids()), "own": round(_rusage_s(), 3)}
 
     def _share(self) -> float:
         """How much of the window is over."""
@@ -232,15 +239,14 @@ def ours() -> List[int]:
     return [os.getpid(), os.getppid()]
 
 
-def cpu_s(children: List[int]) -> float:
-    """CPU time so far of this process, its ended children, and those that still run."""
-    total = _rusage_s()
-    tick = os.sysconf("SC_CLK_TCK")
-    for pid in children:
+def cpu_s(pids: List[int]) -> float:
+    """CPU time so far of processes that still run."""
+    ticks = 0
+    for pid in pids:
         with contextlib.suppress(OSError, ValueError, IndexError), open(f"/proc/{pid}/stat") as file:
             fields = file.read().rpartition(")")[2].split()
-            total += sum(int(field) for field in fields[14 - 3 : 16 - 3]) / tick
-    return round(total, 3)
+            ticks += sum(int(field) for field in fields[14 - 3 : 16 - 3])
+    return round(ticks / os.sysconf("SC_CLK_TCK"), 3)
 
 
 def _rusage_s() -> float:
@@ -253,7 +259,8 @@ def cost(began: float, session: Session) -> Dict[str, Any]:
     own, children = resource.getrusage(resource.RUSAGE_SELF), resource.getrusage(resource.RUSAGE_CHILDREN)
     return {
         "cpu_s": round(_rusage_s(), 3),
-        "setup_cpu_s": session.setup_cpu_s,
+        "setup_cpu_s": round(session.setup_cpu_s, 3),
+        "window_cpu_s": session.window_cpu_s,
         "rss_kb": own.ru_maxrss + children.ru_maxrss,
         "wall_s": round(time.monotonic() - began, 3),
         "bytes_written": session.recorder.bytes_written + session.rx.bytes_written,

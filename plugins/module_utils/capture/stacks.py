@@ -11,6 +11,8 @@ from ansible_collections.fleet.stall.plugins.module_utils.profile.sample import 
 
 Span = Tuple[int, int]
 MOST_SAMPLES = 300000
+# Some are lost whenever perf writes its ring down.
+LOST_SHARE = 0.01
 BEFORE_NS, AFTER_NS = 50000000, 20000000
 SHORTEST_NS = 3000000
 MOST_NEAR, MOST_ELSEWHERE = 1500, 100
@@ -31,6 +33,7 @@ def read(paths: Sequence[str]) -> Recording:
     problems = [] if symbols.available else [f"the stacks have no names: {symbols.reason}"]
     samples: List[Sample] = []
     spans: List[Span] = []
+    lost = 0
     for path in paths:
         counts = Counts()
         try:
@@ -39,13 +42,14 @@ def read(paths: Sequence[str]) -> Recording:
         except (OSError, ProfileError) as error:
             problems.append(f"a recording of perf can't be read: {error}")
             continue
-        if counts.lost:
-            problems.append(f"perf lost {counts.lost} samples")
+        lost += counts.lost
         samples += found
         spans += covered(found)
         if len(samples) > MOST_SAMPLES:
             problems.append(f"of {len(paths)} recordings only the first {paths.index(path) + 1} were read")
             break
+    if lost > LOST_SHARE * len(samples):
+        problems.append(f"perf lost {lost} samples, {len(samples)} are there")
     samples.sort(key=_time)
     return Recording(samples, spans, sorted({sample.cpu for sample in samples}), problems)
 
