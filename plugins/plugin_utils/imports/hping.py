@@ -36,7 +36,7 @@ _FROM = re.compile(r"(?:\bip=|\bbytes from )([0-9A-Fa-f.:]{2,45})(?=[\s:(]|$)", 
 _HEADER = re.compile(r"(?:HPING|PING) (\S{1,255}) ")
 _SENT = re.compile(r"(\d{1,9}) packets (?:transmitted|tramitted), (\d{1,9}) (?:packets )?received", re.ASCII)
 _LONGEST = re.compile(r"(?:round-trip|rtt) min/avg/max(?:/\w{1,8})? = [\d.]{1,12}/[\d.]{1,12}/(\d{1,9}(?:\.\d{1,9})?)", re.ASCII)
-_COMMAND = re.compile(r"(?:^|[\s/])(?:hping3?|ping|fping)\s(?=.*\s-)")
+_COMMAND = re.compile(r"(?:^|[\s/])(?:hping3?|ping|fping)(?=\s(?:.*\s)?-)")
 _INTERVAL = re.compile(r"\s(?:-i|--interval)\s{1,8}(u?)(\d{1,9}(?:\.\d{1,6})?)(?=\s|$)", re.ASCII)
 _PERIOD = re.compile(r"\s-p\s{1,8}(\d{1,7})(?=\s|$)", re.ASCII)
 

@@ -1,7 +1,7 @@
 # Copyright: (c) 2026, fleet.stall contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""What ran on a CPU before a thread for packets took it: out of `perf script` text, or of stacks collapsed to a line a sample, in time order.
+"""What ran on a CPU before a thread for packets took it: out of `perf script` text, or of stacks collapsed a line a sample, in time order.
 
 Recordings of others have no clock in common with the probes. So nothing here is joined by time: a hand-over to ksoftirqd/N or a napi thread
 is a place in the recording where a stall may have ended.

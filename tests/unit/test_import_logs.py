@@ -1,0 +1,379 @@
+"""Files are told by what is in them; nothing that is in a directory can stop the import, act on anything or be taken for a healthy host."""
+
+import json
+import os
+import tracemalloc
+from pathlib import Path
+
+import jsonschema
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from ansible_collections.fleet.stall.plugins.plugin_utils import causes, report, table
+from ansible_collections.fleet.stall.plugins.plugin_utils.imports import about, build, logs, packetlog, profiles, straces, timing
+from ansible_collections.fleet.stall.plugins.plugin_utils.imports.sawtooth import Stall
+
+SCHEMA = json.loads((Path(__file__).parents[2] / "docs" / "findings.schema.json").read_text())
+CATALOGUE = causes.load()
+ASKED = build.Asked("20261124T000000Z-abcd", 10.0, {"critical": 20, "major": 2})
+
+HPING = "".join(
+    f"len=46 ip=10.0.0.2 ttl=64 id=1 icmp_seq={n} rtt={120 - 10 * (n - 40) if 40 <= n < 52 else 0.3:.1f} ms\n" for n in range(200)
+)
+PACKETS = "".join(f"{pid}\t{pid}\t{comm}\t{n}\n" for n, (pid, comm) in enumerate([(7, "agent")] * 40 + [(76, "ksoftirqd/3")] * 12, 0))
+STRACE = '[pid 7] read(5, "cache 0\\nrss 0\\nrss_huge 0\\nmapped_"..., 4096) = 577 <0.228091>\n' * 3
+SCRIPT = """agent 7/8 [003] 100.001000: 1001001 cpu-clock:
+\tffffffff811a6a9b mem_cgroup_nr_lru_pages+0x4b ([kernel.kallsyms])
+\tffffffff811a6bcd memcg_stat_show+0x6d ([kernel.kallsyms])
+\tffffffff81203b5f seq_read+0xff ([kernel.kallsyms])
+
+"""
+STACKS = "agent;do_syscall_64;sys_read;vfs_read\nksoftirqd/3;kthread;run_ksoftirqd;net_rx_action\n"
+FORMS = {
+    "probes": HPING,
+    "packets": PACKETS,
+    "perf_script": SCRIPT,
+    "stacks": STACKS,
+    "strace": STRACE,
+    "facts": "Linux node-7 4.9.0-8-amd64 #1 SMP Debian 4.9.144-3 (2019-02-02) x86_64 GNU/Linux\n",
+}
+
+
+def findings(directory):
+    read = logs.read(directory, 10)
+    found = build.findings(read, ASKED, lambda case: causes.match(CATALOGUE, case), 1.8e9)
+    jsonschema.validate(found, SCHEMA)
+    for shown in (table.render(found, 10, 100), report.markdown(found), report.html(found)):
+        assert all(character == "\n" or character.isprintable() for character in shown)
+    return found
+
+
+@pytest.mark.parametrize("kind", FORMS)
+def test_a_file_is_told_by_its_content_whatever_its_name(tmp_path, kind):
+    (tmp_path / "notes.dat").write_text(FORMS[kind])
+    assert [log.kind for log in logs.read(tmp_path, 10).logs] == [kind]
+
+
+@pytest.mark.parametrize(
+    ("content", "why"),
+    [
+        (b"", "empty"),
+        (b"\n \n", "empty"),
+        (b"\x7fELF\0\0\0", "binary"),
+        (b"PERFILE2\x68\0\0", "perf script"),
+        (b"To whom it may concern; hello; world\n" + b"and many more lines of prose\n" * 9, "no log that is understood"),
+        (b"<html><body>1 2 three 4</body></html>\n", "no log that is understood"),
+    ],
+)
+def test_what_is_no_log_is_named_and_the_rest_is_used(tmp_path, content, why):
+    (tmp_path / "odd").write_bytes(content)
+    (tmp_path / "hping").write_text(HPING)
+    read = logs.read(tmp_path, 10)
+    assert [log.name for log in read.logs] == ["hping"] and any("odd" in warning and why in warning for warning in read.warnings)
+
+
+def test_no_pipe_is_waited_for_and_no_link_is_followed(tmp_path):
+    directory = tmp_path / "logs"
+    directory.mkdir()
+    (directory / "hping").write_text(HPING)
+    (directory / "dir").mkdir()
+    os.mkfifo(directory / "pipe")
+    (tmp_path / "secret").write_text(HPING)
+    (directory / "link").symlink_to(tmp_path / "secret")
+    (directory / "zero").symlink_to("/dev/zero")
+    (directory / "about.yml").symlink_to("/dev/zero")
+    read = logs.read(directory, 10)
+    assert [log.name for log in read.logs] == ["hping"]
+    assert sum(name in read.warnings[-1] for name in ("pipe", "link", "zero", "dir")) == 4
+
+
+@pytest.mark.parametrize(
+    ("make", "words"), [("nothing", "it is empty"), ("absent", "No such file"), ("file", "Not a directory"), ("odd", "odd (binary)")]
+)
+def test_a_directory_without_logs_is_an_error_that_says_why(tmp_path, make, words):
+    directory = tmp_path / "logs"
+    if make == "file":
+        directory.write_text("x")
+    elif make != "absent":
+        directory.mkdir()
+    if make == "odd":
+        (directory / "odd").write_bytes(b"\0\1")
+    with pytest.raises(logs.LogsError, match="stall_logs is") as raised:
+        logs.read(directory, 10)
+    assert words in str(raised.value)
+
+
+HOSTILE = b"\x1b]0;owned\x07<script>alert(1)</script>{{ 7*7 }};a;b"
+
+
+def test_hostile_names_and_contents_are_only_text(tmp_path):
+    name = HOSTILE.decode().replace("/", "_")
+    (tmp_path / name).write_text(HPING)
+    (tmp_path / "packets").write_text(PACKETS.replace("agent", "\x1b[31m<b>ag\u202eent"))
+    (tmp_path / "odd\n\x1b[2J").write_bytes(b"\0")
+    (tmp_path / "about.yml").write_text(json.dumps({"host": "<b>\x1b[1mnode", "files": {name: {"source": "\x1b[31mx", "layer": "node"}}}))
+    found = findings(tmp_path)
+    assert found["hosts"][0]["status"] == "stalling" and "<b>" not in report.html(found)
+
+
+@pytest.mark.parametrize(
+    ("content", "wrong"),
+    [
+        ("host: [a", "can't be read"),
+        ("- a", "no mapping"),
+        ("host: 7\nkernel: [1]", "kernel"),
+        ("interval_ms: -1", "interval_ms"),
+        ("interval_ms: .nan", "interval_ms"),
+        ("files: {hping: {layer: moon}}", "layer"),
+        ("files: {hping: 7}", "files.hping"),
+        ("files: {hping: {what: spoon}}", "what"),
+        ("files: {gone: {layer: node}}", "not there"),
+        ("hots: a", "hots"),
+        ("a: &a [x, x]\nb: &b [*a, *a]\nc: &c [*b, *b]\nhost: *c", "host"),
+        ("x" * 70000, "no mapping"),
+        ("!!python/object/apply:os.system [id]", "can't be read"),
+    ],
+)
+def test_what_is_wrong_in_the_about_file_is_said_and_not_used(tmp_path, content, wrong):
+    (tmp_path / "hping").write_text(HPING)
+    (tmp_path / "about.yml").write_text(content)
+    found = findings(tmp_path)
+    assert any(wrong in warning for warning in found["warnings"]), found["warnings"]
+    assert found["hosts"][0]["severity"]["events"] == 1
+
+
+def test_the_about_file_names_what_the_logs_cannot(tmp_path):
+    (tmp_path / "hping").write_text(HPING)
+    (tmp_path / "from-shell-overlay.txt").write_text(HPING)
+    (tmp_path / "about.yml").write_text(
+        "host: node-7\nkernel: 5.4\noutside: [shell]\nfiles: {hping: {layer: node, source: shell, interval_ms: 20}, missing.txt: {}}\n"
+    )
+    found = findings(tmp_path)
+    flows = {event["flow"]["layer"]: event["flow"]["source"] for event in found["hosts"][0]["events"]}
+    assert flows == {"outside": "shell", "overlay": "(source not named)"}
+    assert found["hosts"][0]["host"] == "node-7"
+
+
+def test_a_whole_log_is_graded_and_a_quiet_one_is_clear_with_its_bound(tmp_path):
+    (tmp_path / "hping").write_text("# hping3 --icmp -i u10000 10.0.0.2\n" + HPING)
+    row = findings(tmp_path)["hosts"][0]
+    assert (
+        row["host"] == "10.0.0.2"
+        and row["severity"]["events"] == 1
+        and row["severity"]["stalled_ms_per_s"] == pytest.approx(119.7 / 2, rel=0.01)
+    )
+    assert row["severity"]["grade"] == "critical" and row["coverage"]["observed_s"] == 2.0
+    assert row["blame"]["side"] == "unknown" and "its source may as well be to blame" in row["reason"]
+    (tmp_path / "hping").write_text(
+        "# hping3 --icmp -i u10000 10.0.0.2\n" + "".join(line for line in HPING.splitlines(True) if "rtt=0.3" in line)
+    )
+    quiet = findings(tmp_path)["hosts"][0]
+    assert quiet["status"] == "stalling", "the probes that are missing were lost: an outage"
+    (tmp_path / "hping").write_text(
+        "# hping3 --icmp -i u10000 10.0.0.2\n" + "".join(f"len=46 ip=10.0.0.2 icmp_seq={n} rtt=0.3 ms\n" for n in range(3000))
+    )
+    clear = findings(tmp_path)["hosts"][0]
+    assert (clear["status"], clear["coverage"]["observed_s"], clear["coverage"]["upper_bound_ms_per_s"]) == ("clear", 30.0, 10.0)
+
+
+def test_without_an_interval_there_is_no_rate_and_nothing_is_clear(tmp_path):
+    (tmp_path / "hping").write_text("".join(f"len=46 ip=10.0.0.2 icmp_seq={n} rtt=0.3 ms\n" for n in range(3000)))
+    row = findings(tmp_path)["hosts"][0]
+    assert row["status"] == "not_measured" and "interval" in row["reason"]
+
+
+def test_logs_without_probes_tell_no_stall(tmp_path):
+    (tmp_path / "packets").write_text(PACKETS)
+    (tmp_path / "strace").write_text(STRACE)
+    row = findings(tmp_path)["hosts"][0]
+    assert row["status"] == "not_measured" and row["causes"] == [] and row["trigger"] is None
+    assert row["capture"]["handlers"][0]["comm"] == "agent"
+
+
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture], max_examples=150)
+@given(
+    st.lists(
+        st.one_of(
+            st.binary(max_size=300),
+            st.sampled_from([text.encode() for text in FORMS.values()]),
+            st.tuples(st.sampled_from([text.encode() for text in FORMS.values()]), st.integers(0, 400), st.binary(max_size=8)).map(
+                lambda parts: parts[0][: parts[1]] + parts[2] + parts[0][parts[1] + 3 :]
+            ),
+        ),
+        min_size=1,
+        max_size=5,
+    )
+)
+def test_nothing_in_a_directory_can_break_the_import(tmp_path_factory, contents):
+    directory = tmp_path_factory.mktemp("logs")
+    for number, content in enumerate(contents):
+        (directory / f"file{number}").write_bytes(content)
+    try:
+        findings(directory)
+    except logs.LogsError:
+        pass
+
+
+@given(st.lists(st.text(alphabet=st.sampled_from('0123456789 \t;:[]()<>=."\\\nabrs_/+-*é\x1b\x00'), max_size=120), max_size=12))
+def test_no_reader_breaks_on_lines_that_look_like_its_own(lines):
+    for read in (packetlog.read, profiles.read_script, profiles.read_folded, timing.read, lambda rows: straces.read(rows, 0)):
+        read(lines)
+
+
+def test_a_large_log_takes_little_memory(tmp_path):
+    """60 MB of one line without an end, and of what is no log, beside a real one."""
+    (tmp_path / "hping").write_text(HPING)
+    with open(tmp_path / "long", "wb") as stream:
+        stream.write(HPING.encode())
+        stream.write(b"x" * 60_000_000)
+    tracemalloc.start()
+    read = logs.read(tmp_path, 10)
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert len(read.logs) == 2 and peak < 20_000_000
+
+
+def test_a_log_longer_than_is_read_is_cut_and_said(tmp_path, monkeypatch):
+    monkeypatch.setattr(logs, "BYTES_LIMIT", 4000)
+    (tmp_path / "hping").write_text(HPING)
+    read = logs.read(tmp_path, 10)
+    assert len(read.logs[0].content.numbers) < 100 and any("only the first" in warning for warning in read.warnings)
+
+
+STALL = Stall(0, 90.0, 3, 9, 9, 0, False)
+
+
+@pytest.mark.parametrize(
+    ("rows", "handler", "cpu", "backlog", "before"),
+    [
+        ([(7, "agent", 2), *((76, "ksoftirqd/3", n) for n in range(3, 12))], "ksoftirqd/3", 3, 9, "agent"),
+        ([(7, "agent", 2), *((76, "ksoftirqd/3", n) for n in range(3, 30))], "ksoftirqd/3", 3, 9, "agent"),
+        ([(7, "agent", 2), *((76, "ksoftirqd/3", n) for n in range(3, 6)), (8, "other", 6)], "ksoftirqd/3", 3, 3, "agent"),
+        ([*((76, "napi/eth0-8", n) for n in range(3, 12))], "napi/eth0-8", None, 9, None),
+        ([(7, "agent", 900), *((76, "ksoftirqd/3", n) for n in range(3, 12))], "ksoftirqd/3", 3, 9, None),
+        ([(7, "agent", 2), *((7, "agent", n) for n in range(3, 12))], "agent", None, 9, "agent"),
+    ],
+)
+def test_a_backlog_is_what_one_task_handled_in_a_row(rows, handler, cpu, backlog, before):
+    log = packetlog.read(f"{pid}\t{pid}\t{comm}\t{number}" for pid, comm, number in rows)
+    found = packetlog.of_stall(log, STALL)
+    assert (found.handler.comm, found.cpu, found.backlog, found.before.comm if found.before else None) == (handler, cpu, backlog, before)
+
+
+@pytest.mark.parametrize(
+    "lines",
+    [
+        ["TGID    PID     PROCESS NAME    ICMP_SEQ", "7       8       my agent        3"],
+        ["TGID\tPID\tCOMM\tSEQ\tCPU", "7\t8\tmy agent\t3\t5"],
+        ["PID TID CPU TIME SEQ COMM", "7 8 5 12.25 3 my-agent"],
+        ["7\t8\tmy agent\t3\t5\t12.25"],
+        ["time  pid  comm  seq", "12.25  8  agent  3"],
+    ],
+)
+def test_a_heading_orders_the_columns(lines):
+    (row,) = packetlog.read(lines).rows
+    assert (row.task.tid, row.number) == (8, 3) and "agent" in row.task.comm
+
+
+@pytest.mark.parametrize(
+    ("lines", "facts"),
+    [
+        (
+            ["$ time cat /sys/fs/cgroup/memory/memory.stat >/dev/null", "real\t0m0.153s", "user\t0m0.000s", "sys\t0m0.152s"],
+            {"memory_cgroups.read_ms": 153.0},
+        ),
+        (
+            ["cat /sys/fs/cgroup/memory/memory.stat > /dev/null  0.00s user 1.25s system 99% cpu 1.256 total"],
+            {"memory_cgroups.read_ms": 1256.0},
+        ),
+        (["$ time -p cat memory.stat", "real 0.15", "user 0.00", "sys 0.15"], {"memory_cgroups.read_ms": 150.0}),
+        (["$ time ls", "real\t0m9.000s"], {}),
+        (["real\t0m9.000s"], {}),
+        (["#subsys_name\thierarchy\tnum_cgroups\tenabled", "cpu\t2\t60\t1", "memory\t9\t22563\t1"], {"cgroups.memory.num": 22563.0}),
+        (["nr_descendants 61", "nr_dying_descendants 22502"], {"memory_cgroups.live": 61.0, "memory_cgroups.dying": 22502.0}),
+        (
+            ["memory\t9\t3\t1", "/sys/fs/cgroup/memory", "/sys/fs/cgroup/memory/a"],
+            {"cgroups.memory.num": 3.0, "memory_cgroups.live": 2.0, "memory_cgroups.dying": 1.0},
+        ),
+    ],
+)
+def test_facts_of_short_commands(lines, facts):
+    assert timing.read(lines).named() == facts
+
+
+def test_what_is_timed_may_be_named_by_the_file_alone():
+    assert timing.read(["real\t0m0.153s"], "time-memory.stat.txt").read_ms == 153.0
+
+
+@pytest.mark.parametrize(
+    ("buffer", "contents"),
+    [
+        ("cache 154234880\nrss 507904\nrss_h", "memory.stat"),
+        ("anon 12\nfile 4096\nkernel 0", "memory.stat"),
+        ("cache is full\n", None),
+        ("  sl  local_address rem_address", "/proc/net/tcp"),
+        (None, None),
+    ],
+)
+def test_a_file_is_told_by_its_first_bytes(buffer, contents):
+    assert straces.contents(buffer) == contents
+
+
+@pytest.mark.parametrize("form", ["one file, -f", "one file a thread, -ff", "one process, -p"])
+def test_calls_are_of_the_thread_that_made_them(tmp_path, form):
+    call = 'read(5, "cache 0\\nrss 0\\nrss_h"..., 4096) = 577 <0.228091>'
+    wait = "futex(0x7f, FUTEX_WAIT, 0, NULL) = 0 <0.9>"
+    text = {
+        "one file, -f": f"[pid 8] {call}\n[pid 9] {wait}\n",
+        "one file a thread, -ff": f"{call}\n{wait}\n",
+        "one process, -p": f"# strace -T -p 7\n{call}\n",
+    }[form]
+    (tmp_path / ("trace.8" if "-ff" in form else "trace")).write_text(text)
+    (log,) = logs.read(tmp_path, 10).logs
+    calls = log.content.of(7, 8)
+    assert [(found.name, found.contents) for found in calls] == [("read", "memory.stat")]
+    assert log.content.of(70, 80) == []
+
+
+def script(times, cpu=3):
+    """perf script text: agent in the kernel for 100 ms, then ksoftirqd for 3, then idle; so many times."""
+    text, at = [], 100.0
+    for _ in range(times):
+        for comm, pid, count, symbols in (
+            ("agent", 7, 100, ("memcg_stat_show", "seq_read", "vfs_read", "sys_read", "do_syscall_64")),
+            (f"ksoftirqd/{cpu}", 76, 3, ("net_rx_action", "run_ksoftirqd", "kthread")),
+            ("swapper", 0, 200, ("default_idle", "cpu_startup_entry")),
+        ):
+            for _ in range(count):
+                at += 0.001
+                text.append(f"{comm} {pid}/{pid} [{cpu:03d}] {at:.6f}: 1001001 cpu-clock: ")
+                text += [f"\tffffffff811a{index:04x} {name}+0x1 ([kernel.kallsyms])" for index, name in enumerate(symbols)]
+                text.append("")
+    return "\n".join(text) + "\n"
+
+
+@pytest.mark.parametrize(("stall_ms", "cpu", "comm"), [(80.0, 3, "agent"), (80.0, None, "agent"), (140.0, 3, "agent"), (300.0, 3, None)])
+def test_the_samples_show_who_had_the_cpu_before_a_hand_over(stall_ms, cpu, comm):
+    profile = profiles.read_script(script(4).splitlines())
+    found = profiles.blocker(profile, stall_ms, cpu)
+    assert (found.task.comm if found else None) == comm
+    if found:
+        assert (found.cpu, found.hand_overs, found.of, found.klass) == (3, 4, 4, "T")
+        assert found.stacks[0][0].endswith("seq_read;memcg_stat_show") and sum(ms for _, ms in found.stacks) == pytest.approx(400, rel=0.05)
+        assert all("memcg_stat_show" not in stack for stack, _ in found.quiet)
+
+
+def test_stacks_of_another_place_of_the_recording_are_not_next_to_each_other():
+    """grep -B leaves `--` between its matches."""
+    lines = ["agent;do_syscall_64;sys_read;memcg_stat_show"] * 50 + ["--"] + ["ksoftirqd/3;kthread;run_ksoftirqd"] * 3
+    assert profiles.blocker(profiles.read_folded(lines), 40.0, 3) is None
+    lines.remove("--")
+    assert profiles.blocker(profiles.read_folded(lines), 40.0, 3).task.comm == "agent"
+
+
+def test_a_name_that_is_told_is_taken_over_the_content(tmp_path):
+    (tmp_path / "a").write_text("1 2 x 3\n")
+    (tmp_path / "about.yml").write_text("files: {a: {what: facts}}")
+    assert [log.kind for log in logs.read(tmp_path, 10).logs] == ["facts"]
+    assert about.About().of("3-overlay-icmp.log").layer == "overlay"
