@@ -20,6 +20,8 @@ from pathlib import Path
 LIFETIME_S = 1200
 REGISTRY = Path("/run/fleet-stall-lab")
 READY = b"ready"
+# What a receive thread takes for its backlog; the next fault would move it off its CPU
+DRAIN_S = 0.01
 
 
 class Truth:
@@ -82,6 +84,7 @@ def lease(own: int) -> Iterator[None]:
         _move(own, cpu)  # whoever moved it away may have been killed before moving it back
         try:
             yield
+            time.sleep(DRAIN_S)
         finally:
             for pid in others:
                 _move(pid, cpu)
