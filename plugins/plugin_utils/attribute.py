@@ -83,6 +83,11 @@ class _Window:
             return row["blame"]["side"]
         return rows.row(host, self.judged.shares.of[host], self.judged.fleet)["blame"]["side"]
 
+    def since_ns(self) -> int | None:
+        """When the first prober began, in the common base."""
+        starts = {host: (result.get("clock") or {}).get("started_ns") for host, result in self.judged.measured.items()}
+        return min((start - self.judged.offsets.get(host, 0) for host, start in starts.items() if isinstance(start, int)), default=None)
+
     def is_tied(self, host: str) -> bool:
         """Whether a probe ties the host's clock to another's."""
         flows = {str(flow["id"]): flow for flow in self.manifest["flows"]}
@@ -117,7 +122,7 @@ def _host(row: Mapping[str, Any], role: str, capture: Mapping[str, Any] | None, 
     assert capture is not None
     offset, tied = window.judged.offsets.get(host, 0), window.is_tied(host)
     observe = window.evidence.get(host) or {}
-    explained = with_steal(explain(stalls, capture, offset), cases.stolen_ns(observe))
+    explained = with_steal(explain(stalls, capture, offset, since_ns=window.since_ns()), cases.stolen_ns(observe))
     side = window.side(row)
     if side == "application":
         explained = [replace(one, klass="R") if one.note == "on_time" else one for one in explained]

@@ -135,18 +135,18 @@ def _culprit(seen: list[tuple[Explained, Run]], looked: Sequence[Explained], xra
         because=[],
         syscall=(calls[0]["call"] if calls else None) or call,
     )
-    traced = sum(one.gap is not None for one, _ in seen)
+    is_traced = sum(one.gap is not None for one, _ in seen) >= MOST_EVENTS * len(seen)
     culprit.because.append(f"it kept CPU {_and(culprit.cpus)} for {100 * share:.0f}% of {len(seen)} of {len(looked)} stalls")
-    if traced == len(seen):
+    if is_traced:
         culprit.because.append("the trace shows that the delayed probes were handled there")
     culprit.usual = _is_usual(culprit, seen, looked, xray, capture)
-    culprit.confidence = _confidence(culprit, len(looked), traced == len(seen))
+    culprit.confidence = _confidence(culprit, len(looked), is_traced)
     _identify(culprit, capture)
     return culprit
 
 
-def _confidence(culprit: Culprit, of: int, traced: bool) -> str:
-    if culprit.usual or not traced or culprit.klass is None:
+def _confidence(culprit: Culprit, of: int, is_traced: bool) -> str:
+    if culprit.usual or not is_traced or culprit.klass is None:
         return "low"
     if culprit.events < SURE_EVENTS:
         return "medium" if culprit.events == of else "low"

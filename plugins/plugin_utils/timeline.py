@@ -77,15 +77,18 @@ class Explained:
     note: str | None = None
 
 
-def explain(stalls: Sequence[Stall], capture: Mapping, offset_ns: int, window: tuple[int, int] | None = None) -> list[Explained]:
+def explain(
+    stalls: Sequence[Stall], capture: Mapping, offset_ns: int, window: tuple[int, int] | None = None, since_ns: int | None = None
+) -> list[Explained]:
     """Explain each stall by the capture; what is missing or makes no sense there narrows the answer and raises nothing.
 
     :param stalls: of flows to the captured host, times in the fleet's common base
     :param capture: its capture.json
     :param offset_ns: nanoseconds that the host's clock is ahead of the base
     :param window: start and end of what was captured, the host's clock; by default what the capture states
+    :param since_ns: when the first probe was sent, the common base: a trace shows no silence of a stall that was there before
     """
-    xray, gaps = Xray(capture), read_gaps(capture)
+    xray, gaps, usual = Xray(capture), read_gaps(capture), _handlers(capture)
     first, last = window or _window(capture)
     traced = _is_available(capture, "rx_trace") and not capture.get("gaps_omitted")
     found = []
@@ -97,11 +100,11 @@ def explain(stalls: Sequence[Stall], capture: Mapping, offset_ns: int, window: t
             continue
         gap = _gap_of(stall, start, end, gaps)
         if gap:
-            found.append(_judged(_seen(known, gap), xray))
-        elif traced:
+            found.append(_or_moved(_judged(_seen(known, gap), xray), xray, usual))
+        elif traced and not _may_have_begun_before(stall, since_ns):
             found.append(replace(known, note="on_time"))
         else:
-            found.append(_without_trace(known, xray))
+            found.append(_without_trace(known, xray, usual))
     return found
 
 
@@ -217,16 +220,44 @@ def _hole(look: Look, one: Explained, xray: Xray, length: int) -> Run | None:
     return Run(ended.task, one.cpu, min(1.0, share), tuple(look.holes), stacks, 1.0, ended.policy, "I", how="hole")
 
 
-def _without_trace(one: Explained, xray: Xray) -> Explained:
-    """No trace names the CPU: one where a single task ran all through the stall and let go as it ended."""
-    found = []
-    for cpu in xray.cpus:
-        judged = _judged(replace(one, cpu=cpu), xray)
-        if judged.blocker and abs(_let_go(judged, xray) - one.drain_ns) <= SLACK_NS:
-            found.append(judged)
+def _may_have_begun_before(stall: Stall, since_ns: int | None) -> bool:
+    return since_ns is not None and min((event.possible_ns for event in stall.events), default=stall.start_ns) <= since_ns
+
+
+def _without_trace(one: Explained, xray: Xray, usual: Mapping[int, Task]) -> Explained:
+    """No gap names the CPU: one (that handles probes) where a single task ran all through the stall and let go as it ended."""
+    found = [
+        judged for cpu in xray.cpus if (cpu in usual or not usual) and (judged := _kept_until_the_drain(one, cpu, usual.get(cpu), xray))
+    ]
     if len(found) == 1:
         return found[0]
     return replace(one, note="no_cpu" if xray.cpus else "no_samples")
+
+
+def _or_moved(one: Explained, xray: Xray, usual: Mapping[int, Task]) -> Explained:
+    """A thread that waited for a busy CPU and was moved to an idle one drains there: look where it handles packets otherwise."""
+    if one.note != "idle" or one.handler is None:
+        return one
+    others = [cpu for cpu, task in usual.items() if cpu != one.cpu and task.tid == one.handler.tid]
+    found = [judged for cpu in others if (judged := _kept_until_the_drain(one, cpu, one.handler, xray))]
+    return found[0] if len(found) == 1 else one
+
+
+def _kept_until_the_drain(one: Explained, cpu: int, handler: Task | None, xray: Xray) -> Explained | None:
+    judged = _judged(replace(one, cpu=cpu, handler=handler, note=None), xray)
+    return judged if judged.blocker and abs(_let_go(judged, xray) - one.drain_ns) <= SLACK_NS else None
+
+
+def _handlers(capture: Mapping) -> dict[int, Task]:
+    """Who handled most probes of each CPU."""
+    rows = capture.get("handlers")
+    found: dict[int, tuple[int, Task]] = {}
+    for row in rows if isinstance(rows, list) else []:
+        if not isinstance(row, Mapping) or not all(isinstance(row.get(key), int) for key in ("cpu", "pid", "tid", "packets")):
+            continue
+        if row["cpu"] not in found or row["packets"] > found[row["cpu"]][0]:
+            found[row["cpu"]] = (row["packets"], Task(str(row.get("comm")), row["pid"], row["tid"]))
+    return {cpu: task for cpu, (_, task) in found.items()}
 
 
 def _let_go(one: Explained, xray: Xray) -> int:

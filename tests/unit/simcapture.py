@@ -132,7 +132,7 @@ class Capture:
                 }
                 for name in TOOLS
             },
-            "handlers": [{"cpu": 1, "pid": NAPI[1], "tid": NAPI[2], "comm": NAPI[0], "packets": 3000}],
+            "handlers": [] if "rx_trace" in self.lacks else [{"cpu": 1, "pid": NAPI[1], "tid": NAPI[2], "comm": NAPI[0], "packets": 3000}],
             "gaps": self.gaps,
             "gaps_omitted": 0,
             "recorded": [] if "recorder" in self.lacks else [[self.at(0), self.at(self.window_s)]],

@@ -73,6 +73,23 @@ def test_what_kept_the_cpu(capture, klass, who, note):
     assert (found.blocker is None) == (found.share < EXPLAINED or note is not None)
 
 
+def test_a_stall_that_was_there_before_the_first_probe_has_no_silence():
+    """The trace knows no earlier probe that it could have been silent after; the CPU that handles probes is looked at all the same."""
+    capture, first = Capture().run(1.9, 2.118).run(1.9, 2.118, HOG, USER, cpu=0), stall(2.0, 0.118)
+    (found,) = explain([first], capture.json(), 0, since_ns=first.start_ns - 1_000_000)
+    assert (found.blocker.task.comm, found.cpu, found.handler.comm, found.backlog) == ("smaps-reader", 1, "napi/eth0-12", 0)
+    (later,) = explain([first], capture.json(), 0, since_ns=first.start_ns - 10**9)
+    assert later.note == "on_time"
+
+
+def test_a_thread_that_was_moved_to_an_idle_cpu_waited_where_it_is_otherwise():
+    capture = Capture().gap(2, 2.118, cpu=0, before=None).run(1.9, 2.118, SWAPPER, IDLE, cpu=0).run(2, 2.117)
+    found = one(capture)
+    assert (found.blocker.task.comm, found.cpu, found.handler.comm, found.backlog) == ("smaps-reader", 1, "napi/eth0-12", 10)
+    capture.run(2.117, 2.4)
+    assert one(capture).note == "idle", "it kept on running: the thread was not waiting for it"
+
+
 def test_a_hole_is_the_hypervisor_s_where_it_stole_as_much():
     capture = Capture().gap(2, 2.118).hole(2.001, 2.117).run(2.117, 2.118, READER, UNLOCK)
     stolen = with_steal([one(capture)], {1: 110_000_000})[0]
