@@ -105,8 +105,8 @@ def _culprit(pid: int | None, comm: str, late: Sequence[Explained], confidence: 
 
 
 def _members(capture: Mapping[str, Any], path: str) -> set[int]:
-    rows = capture.get("processes") or {}
-    return {int(pid) for pid, row in rows.items() if pid.isdigit() and path != "/" and str((row or {}).get("cgroup") or "").endswith(path)}
+    rows = {int(pid): row or {} for pid, row in (capture.get("processes") or {}).items() if pid.isdigit()}
+    return {pid for pid, row in rows.items() if path != "/" and str(row.get("cpu_cgroup") or row.get("cgroup") or "").endswith(path)}
 
 
 def _hungriest(pids: set[int], late: Sequence[Explained], capture: Mapping[str, Any]) -> tuple[int | None, str | None, float]:

@@ -23,7 +23,7 @@ from ansible_collections.fleet.stall.plugins.plugin_utils import (
 from ansible_collections.fleet.stall.plugins.plugin_utils import causes as catalogue_of_causes
 from ansible_collections.fleet.stall.plugins.plugin_utils.culprits import Culprit
 from ansible_collections.fleet.stall.plugins.plugin_utils.findings import Judged
-from ansible_collections.fleet.stall.plugins.plugin_utils.stalls_join import Stall
+from ansible_collections.fleet.stall.plugins.plugin_utils.stalls_join import Stall, join
 from ansible_collections.fleet.stall.plugins.plugin_utils.text import printable
 from ansible_collections.fleet.stall.plugins.plugin_utils.timeline import EXPLAINED, Explained, explain, with_steal
 
@@ -74,7 +74,14 @@ class _Window:
         self.manifest, self.evidence, self.judged, self.catalogue, self.before = manifest, evidence, judged, catalogue, before
 
     def stalls(self, host: str) -> list[Stall]:
-        return rows.stalls_of(host, self.judged.shares.of[host], self.judged.fleet) if host in self.manifest["hosts"] else []
+        """Those that speak against the host; what several of its services had at once is one."""
+        if host not in self.manifest["hosts"]:
+            return []
+        share = self.judged.shares.of[host]
+        found = rows.stalls_of(host, share, self.judged.fleet)
+        if not any(blamed.kind == "app" for blamed in share.blamed):
+            return found
+        return join(sorted((view for stall in found for view in stall.events), key=lambda view: (view.start_ns, view.end_ns, view.flow)))
 
     def side(self, row: Mapping[str, Any]) -> str | None:
         """On whose side its stalls are: by the first window, by this one if the first saw none (a rare stall, a host asked for by name)."""
@@ -125,7 +132,7 @@ def _host(row: Mapping[str, Any], role: str, capture: Mapping[str, Any] | None, 
     explained = with_steal(explain(stalls, capture, offset, since_ns=window.since_ns()), cases.stolen_ns(observe))
     side = window.side(row)
     if side == "application":
-        explained = [replace(one, klass="R") if one.note == "on_time" else one for one in explained]
+        explained = [replace(one, klass="R") if one.note in ("on_time", "no_cpu") else one for one in explained]
     asked = role == "suspect" and side in SIDES
     found = _culprits(side, explained, capture, observe, window) if asked else []
     klass = _class(side, explained, found) if asked else None
@@ -204,7 +211,7 @@ def _sentence(
 ) -> str:
     if role == "control":
         return (
-            f"Control: {len(explained)} stalls while it was captured."
+            f"Control: {len(explained)} stall{'s' * (len(explained) != 1)} while it was captured."
             if explained
             else "Control: no stall while it was captured, as expected."
         )

@@ -82,6 +82,9 @@ def judge(explained: Sequence[Explained], capture: Mapping[str, Any]) -> list[Cu
         found = [_beside(seen, looked, xray, capture) for seen in _together(looked)]
     if not found:
         found = _by_handling(looked, capture)
+    if sum(culprit.events for culprit in found if culprit.confidence == "medium") >= MOST_EVENTS * len(looked):
+        for culprit in found:
+            culprit.confidence = "high" if culprit.confidence == "medium" and culprit.events >= SURE_EVENTS else culprit.confidence
     return sorted(found, key=lambda culprit: (culprit.usual, -culprit.events, -culprit.held_ms, culprit.comm))
 
 

@@ -75,7 +75,7 @@ def test_two_culprits_share_the_stalls_between_them():
         ("smaps-reader", 4711, 6, "/proc/4712/smaps_rollup"),
         ("stat-reader", 4800, 6, "/sys/fs/cgroup/memory/memory.stat"),
     }
-    assert found["capture"]["explained"] == {"events": 12, "of": 12}
+    assert found["capture"]["explained"] == {"events": 12, "of": 12} and found["capture"]["confidence"] == "high"
     assert "Also: " in found["capture"]["sentence"]
 
 
@@ -316,7 +316,8 @@ def test_a_service_whose_control_group_ran_out_of_quota():
         "comm": "batch-job",
         "exe": None,
         "unit": None,
-        "cgroup": "/pod",
+        "cgroup": "/memory/of/all",
+        "cpu_cgroup": "/pod",
         "container": None,
         "policy": "other",
         "priority": None,
@@ -329,6 +330,7 @@ def test_a_service_whose_control_group_ran_out_of_quota():
     assert found["blame"]["side"] == "application" and found["capture"]["class"] == "R"
     assert {event["class"] for event in found["events"] if event["window"] == "capture"} == {"R"}
     assert (found["trigger"]["comm"], found["trigger"]["pid"], found["trigger"]["cpu"]) == ("batch-job", 7000, None)
+    assert found["capture"]["explained"] == {"events": 12, "of": 12} and found["capture"]["confidence"] == "medium"
     assert "out of CPU quota 12 times" in found["capture"]["sentence"] and "cfs-throttle" in [cause["id"] for cause in found["causes"]]
 
 

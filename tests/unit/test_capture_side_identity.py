@@ -75,6 +75,8 @@ def test_unit_and_container_of_a_path(path, unit, container, spelling):
         ("", {"cgroup": None, "unit": None, "container": None}),
         ("4:cpu,cpuacct:/a\n3:memory:/b\n1:name=systemd:/c.service\n", {"cgroup": "/b", "unit": "c.service", "container": None}),
         ("4:cpu,cpuacct:/a\n3:memory:/\n1:name=systemd:/\n0::/\n", {"cgroup": "/a", "unit": None, "container": None}),
+        ("4:cpu,cpuacct:/a\n3:memory:/b\n0::/c\n", {"cgroup": "/b", "cpu_cgroup": "/a"}),
+        ("4:cpuset:/a\n3:memory:/b\n0::/c\n", {"cgroup": "/b", "cpu_cgroup": "/c"}),
         ("0::/odd:name/x.service\n", {"cgroup": "/odd:name/x.service", "unit": "x.service", "container": None}),
         (f"3:memory:/kubepods/{ID}\n1:name=systemd:/system.slice/kubelet.service\n", {"unit": "kubelet.service", "container": ID}),
     ],

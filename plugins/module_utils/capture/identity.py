@@ -25,11 +25,11 @@ DELETED = " (deleted)"
 
 
 def describe(pid: int) -> Dict[str, Any]:
-    """A row of `processes` in capture.json: {comm, exe, unit, cgroup, container, policy, priority, cmdline, kernel}, each null if unknown.
+    """A row of `processes` in capture.json: {comm, exe, unit, cgroup, cpu_cgroup, container, policy, priority, cmdline, kernel}.
 
-    Takes the id of a process or of a thread. `priority`: 1 to 99 for fifo and rr, else the nice value. `kernel`: whether it is a kernel
-    thread (these have no program and no command line). `unit`: as systemctl takes it; user@1000.service/app.service is a unit of that
-    user's manager. Never raises.
+    Each is null if unknown. Takes the id of a process or of a thread. `priority`: 1 to 99 for fifo and rr, else the nice value. `kernel`:
+    whether it is a kernel thread (these have no program and no command line). `unit`: as systemctl takes it; user@1000.service/app.service
+    is a unit of that user's manager. Never raises.
     """
     found: Dict[str, Any] = {
         "comm": _line(f"/proc/{pid}/comm"),
@@ -65,18 +65,24 @@ def parse_stat(content: str) -> Dict[str, Any]:
 
 
 def parse_cgroup(content: str) -> Dict[str, Optional[str]]:
-    """{cgroup, unit, container} of /proc/PID/cgroup.
+    """{cgroup, cpu_cgroup, unit, container} of /proc/PID/cgroup.
 
-    `cgroup`: the path in the memory hierarchy, else in the first that is not at its root. `container`: the innermost one's id.
+    `cgroup`: the path in the memory hierarchy, else in the first that is not at its root. `cpu_cgroup`: where a CPU quota counts, which v1
+    keeps apart. `container`: the innermost one's id.
     """
     groups = _groups(content)
     paths = [path for _names, path in groups if path != "/"]
     by_systemd = [path for names, path in groups if "name=systemd" in names] + [path for names, path in groups if not names]
     return {
         "cgroup": next((path[:PATH_CHARS] for path in paths), "/" if groups else None),
+        "cpu_cgroup": next((path[:PATH_CHARS] for names, path in sorted(groups, key=_cpu_first) if "cpu" in names or not names), None),
         "unit": next(filter(None, map(_unit, by_systemd + paths)), None),
         "container": next(filter(None, map(_container, paths)), None),
     }
+
+
+def _cpu_first(group: Tuple[List[str], str]) -> bool:
+    return "cpu" not in group[0]
 
 
 def _groups(content: str) -> List[Tuple[List[str], str]]:
