@@ -15,7 +15,10 @@ KINDS = {"sockfs": "socket", "pipefs": "pipe", "anon_inodefs": "anon_inode"}
 
 
 class SlowCall(NamedTuple):
-    """`file`: type of the file system, then the names from the file upwards, as far as they were read; () if it is about no file."""
+    """`file`: type of the file system, then the names from the file upwards, as far as they were read; () if it is about no file.
+
+    `path`: where the tracer itself knows it.
+    """
 
     start_ns: int
     duration_ns: int
@@ -28,6 +31,7 @@ class SlowCall(NamedTuple):
     fd: Optional[int]
     file: Tuple[str, ...]
     how: str = "bpf"
+    path: Optional[str] = None
 
 
 class Heartbeat(NamedTuple):

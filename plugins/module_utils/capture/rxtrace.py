@@ -174,8 +174,3 @@ def complaint(text: str) -> str:
     """The first thing that bpftrace took for an error, without the one about locked memory that it always prints in a container."""
     lines = [line.strip() for line in text.splitlines() if line.strip() and HARMLESS not in line]
     return next((line for line in lines if "ERROR" in line.upper()), lines[0] if lines else "")[:300]
-
-
-def choose(plan: Dict[str, Any], seconds: float, workdir: str) -> RxTrace:
-    """The best trace that this host may be able to give."""
-    return RxTrace(plan, seconds, workdir)

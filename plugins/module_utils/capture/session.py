@@ -7,7 +7,7 @@ import contextlib
 import os
 import resource
 import time
-from typing import Any, Callable, Dict, List, Optional
+from typing import Any, Callable, Dict, List, Optional, Union
 
 from ansible_collections.fleet.stall.plugins.module_utils import observer, sockets
 from ansible_collections.fleet.stall.plugins.module_utils.capture import (
@@ -16,6 +16,7 @@ from ansible_collections.fleet.stall.plugins.module_utils.capture import (
     gaps,
     memcg,
     packets,
+    rxperf,
     rxtrace,
     strace_stage,
     tools,
@@ -52,7 +53,7 @@ class Session:
         self.starts, self.ends = plan["starts_at"] + offset, plan["ends_at"] + offset
         seconds = self.ends - time.monotonic() + TOOLS_OUTLIVE_S
         self.clock = Clock()
-        self.rx = rxtrace.choose(plan, seconds, workdir)
+        self.rx: Union[rxtrace.RxTrace, rxperf.PerfTrace] = rxtrace.RxTrace(plan, seconds, workdir)
         self.recorder = Recorder(plan["stack_hz"], seconds, plan["bytes_limit"], workdir)
         self.witness = witness.Witness()
         self.strace: Optional[strace_stage.Stage] = None
@@ -104,6 +105,9 @@ class Session:
 
     def _look(self) -> None:
         rows, calls = self.rx.poll()
+        if isinstance(self.rx, rxtrace.RxTrace) and self.rx.reason and not self.rx.ready:
+            self.rx = rxperf.PerfTrace(self.plan, self.ends - time.monotonic() + TOOLS_OUTLIVE_S, self.workdir, self.rx.reason)
+            self.rx.start()
         found = [late for late in map(self._finder.add, rows) if late]
         for call in calls:
             self.witness.add(call)

@@ -36,7 +36,7 @@ class Witness:
             self.calls_omitted += 1
             return
         link = identity.fd_path(call.pid, call.fd) if call.file and call.fd is not None else None
-        self.calls.append(Seen(call, path_of(call.file, link)))
+        self.calls.append(Seen(call, call.path or path_of(call.file, link)))
         self.meet(call.pid)
         if call.tid != call.pid:
             self.meet(call.tid)
