@@ -12,6 +12,8 @@ from typing import Any, Dict, Iterable, List, NamedTuple, Optional, Sequence, Tu
 BEFORE_NS = 50000000
 MOST_ROWS_BEFORE = 40
 MOST_ROWS = 150
+# A probe that comes so much after its turn was held
+NOTABLE_NS = 1000000
 
 
 class Handled(NamedTuple):
@@ -123,20 +125,17 @@ def _described(gap: Late, rows: Sequence[Handled], intervals_ns: Dict[Optional[i
 
 
 def _end_of_backlog(rows: Sequence[Handled], first: int, intervals_ns: Dict[Optional[int], int]) -> int:
-    """Index after the last row that came faster on the heels of its flow's last one than it was sent."""
-    seen: Dict[Optional[int], int] = {}
-    until = rows[first].at_ns
-    last = first
+    """Index after the last row that came after its turn, which is counted from its flow's last row before the gap's end."""
+    turn_ns = {row.flow: row.at_ns for row in rows[:first]}
+    until, end = rows[first].at_ns + max(intervals_ns.values(), default=0), first + 1
     for index in range(first, len(rows)):
         row = rows[index]
-        interval = intervals_ns.get(row.flow, 0)
-        if row.at_ns > until + max(intervals_ns.values(), default=0):
+        if row.at_ns > until:
             break
-        quickly = row.at_ns - seen.get(row.flow, row.at_ns) <= interval // 2
-        if quickly and row.at_ns - until <= interval // 2:
-            last, until = index + 1, row.at_ns
-        seen[row.flow] = row.at_ns
-    return last
+        turn_ns[row.flow] = turn_ns.get(row.flow, row.at_ns) + intervals_ns.get(row.flow, 0)
+        if row.at_ns > turn_ns[row.flow] + NOTABLE_NS:
+            end = index + 1
+    return end
 
 
 def handlers(rows: Iterable[Handled]) -> List[Dict[str, Any]]:
