@@ -13,7 +13,7 @@ from pathlib import Path
 
 from tests.lab import topology
 
-from . import probers, screen
+from . import probers, profiles, screen
 
 CHECKOUT = Path(__file__).resolve().parents[2]
 NAME = f"bench-{os.getpid()}"
@@ -40,6 +40,7 @@ def slot(directory: Path) -> int:
 def main() -> int:
     os.chdir(CHECKOUT)
     figures: dict = {"machine": {"cpus": os.cpu_count(), "kernel": platform.release(), "python": platform.python_version()}}
+    figures["profiles"] = profiles.compare()
     with raised(hosts=2) as (_, lab):
         figures["prober"] = probers.compare(lab)
     with raised(hosts=screen.HOSTS) as (directory, lab):

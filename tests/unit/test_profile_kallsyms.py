@@ -74,11 +74,18 @@ def test_why_there_are_no_names(tmp_path, text, says):
     assert symbols.name(0xFFFFFFFF81000000) is None
 
 
-@given(st.binary(max_size=400))
-def test_no_file_breaks_the_reader(tmp_path_factory, data):
+LINE = st.sampled_from([*TEXT.splitlines(keepends=True), " ", "\t", "\n", "ffffffff", " t ", "0" * 16])
+
+
+@given(st.lists(st.one_of(LINE, st.text(max_size=9))).map("".join), st.integers(0, (1 << 64) - 1))
+def test_no_file_breaks_the_reader(tmp_path_factory, text, address):
     path = tmp_path_factory.getbasetemp() / "any"
-    path.write_bytes(data + b"\nffffffff81000000 t found\n")
-    assert isinstance(Symbols.load(str(path)).available, bool)
+    path.write_bytes(text.encode())
+    symbols = Symbols.load(str(path))
+    assert symbols.available is (symbols.reason is None)
+    for asked in (address, 0xFFFFFFFF81000100):
+        name = symbols.name(asked)
+        assert name is None or (symbols.available and name.isprintable() and ";" not in name)
 
 
 def test_this_kernel_s_own():

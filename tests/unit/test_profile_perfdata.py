@@ -93,6 +93,26 @@ def test_names_of_a_snapshot_that_has_them_at_its_end(kernel):
     ]
 
 
+def test_a_task_has_the_name_of_its_time():
+    writer = Writer()
+    for comm, time in (("a", 0), ("a", 20), ("b", 40), ("b", 50), ("a", 60)):
+        writer.comm(3, comm, time)
+    writer.comm(0, "renamed", 5)
+    for time in (1, 30, 45, 55, 70):
+        writer.sample(time, 0, 3)
+    writer.sample(80, 0, 0)
+    assert [sample.comm for sample in read(writer.file())] == ["a", "a", "b", "b", "a", "swapper"]
+
+
+@pytest.mark.parametrize("pipe", [False, True])
+def test_a_task_that_is_renamed_without_end_takes_no_time_and_memory(pipe):
+    writer = Writer()
+    for time in range(50000, 0, -1):
+        writer.comm(3, str(time), time)
+    writer.sample(49999, 0, 3)
+    must_survive(writer.pipe() if pipe else writer.file(), None)
+
+
 @pytest.mark.parametrize("fields", [USUAL, USUAL & ~IDENTIFIER, USUAL & ~IDENTIFIER | ID, USUAL & ~PERIOD, USUAL | READ])
 @pytest.mark.parametrize("read_format", [0, 4, 7, 8 | 4, 15])
 def test_fields_before_the_chain(kernel, fields, read_format):

@@ -8,10 +8,10 @@ Only text is named; what lies beyond a symbol of data is not. Of several names f
 weak, global before local, fewest leading underscores, shortest (perf may show another: "__pi_memcpy" for "memcpy").
 """
 
-from array import array
 from bisect import bisect_right
-from struct import Struct
-from typing import Dict, Iterable, List, Optional, Tuple
+from functools import partial
+from itertools import islice
+from typing import Dict, List, Optional, Tuple
 
 from ansible_collections.fleet.stall.plugins.module_utils.profile.sample import safe
 
@@ -19,20 +19,17 @@ LINE_LIMIT = 4096
 SYMBOL_LIMIT = 4000000
 CACHE_LIMIT = 100000
 TEXT = b"tTwW"
-DATA = (1 << 64) - 1
-KEY = Struct(">QQ")
 
 
 class Symbols:
-    """Read on first use; some 50 bytes a symbol."""
+    """Read on first use, and kept as the lines of the file, sorted: few addresses are asked for, and a line is parsed only then."""
 
     def __init__(self, path: str) -> None:
         self._path = path
         self._loaded = False
         self._reason: Optional[str] = None
-        self._starts = array("Q")
-        self._ends_of_names = array("Q", [0])
-        self._names = b""
+        self._lines: List[bytes] = []
+        self._digits = 0
         self._cache: Dict[int, Optional[str]] = {}
 
     @classmethod
@@ -62,11 +59,17 @@ class Symbols:
         return name
 
     def _find(self, address: int) -> Optional[str]:
-        index = bisect_right(self._starts, address) - 1
-        if index < 0:
+        at = bisect_right(self._lines, b"%0*x!" % (self._digits, address)) - 1
+        if at < 0:
             return None
-        name = self._names[self._ends_of_names[index] : self._ends_of_names[index + 1]]
-        return safe(name.decode("ascii", "backslashreplace")) if name else None
+        start = self._lines[at][: self._digits]
+        candidates = []
+        while at >= 0 and self._lines[at].startswith(start):
+            kind, name = _parsed(self._lines[at], self._digits)
+            if kind in TEXT:
+                candidates.append((_rank(kind, name), name))
+            at -= 1
+        return safe(min(candidates)[1].decode("ascii", "backslashreplace")) if candidates else None
 
     def _load(self) -> None:
         if self._loaded:
@@ -74,49 +77,23 @@ class Symbols:
         self._loaded = True
         try:
             with open(self._path, "rb") as file:
-                listed = _listed(iter(lambda: file.readline(LINE_LIMIT), b""))
-        except (OSError, ValueError) as error:
-            self._reason = f"cannot read {self._path}: {error}"
+                lines = list(islice(iter(partial(file.readline, LINE_LIMIT), b""), SYMBOL_LIMIT))
+        except OSError as error:
+            self._reason = f"cannot read {self._path}: {error.strerror or error}"
             return
-        if not listed:
+        digits = self._digits = max(0, lines[0].find(b" ")) if lines else 0
+        hidden = b"0" * digits + b" "
+        self._lines = [line for line in lines if line[digits : digits + 3 : 2] == b"  " and line[digits + 3 :].strip()]
+        self._lines = [line for line in self._lines if not line.startswith(hidden)]
+        self._lines.sort()
+        if not self._lines:
             self._reason = f"{self._path} shows no addresses (kernel.kptr_restrict, or not root)"
-            return
-        self._starts, self._ends_of_names, self._names = _packed(listed)
 
 
-def _listed(lines: Iterable[bytes]) -> List[bytes]:
-    """Address, rank and name of each symbol in one sortable string, which takes a third of the memory of a tuple."""
-    listed = []
-    for line in lines:
-        fields = line.split(None, 3)
-        if len(fields) < 3 or len(fields[1]) != 1 or len(fields[0]) > 16:
-            continue
-        try:
-            address = int(fields[0], 16)
-        except ValueError:
-            continue
-        if address > 0:
-            text = fields[1] in TEXT
-            listed.append(KEY.pack(address, _rank(fields[1], fields[2]) if text else DATA) + (fields[2] if text else b""))
-            if len(listed) >= SYMBOL_LIMIT:
-                break
-    return listed
+def _parsed(line: bytes, digits: int) -> Tuple[bytes, bytes]:
+    """Kind and name."""
+    return line[digits + 1 : digits + 2], line[digits + 3 :].split(None, 1)[0]
 
 
-def _rank(kind: bytes, name: bytes) -> int:
-    underscores = len(name) - len(name.lstrip(b"_"))
-    return (kind in b"wW") << 41 | (kind in b"tw") << 40 | underscores << 20 | len(name)
-
-
-def _packed(listed: List[bytes]) -> Tuple["array[int]", "array[int]", bytes]:
-    """Addresses, where in the names each name ends (one more, a zero, before), and the names."""
-    listed.sort()
-    starts, ends, names = array("Q"), array("Q", [0]), bytearray()
-    for entry in listed:
-        address = KEY.unpack_from(entry)[0]
-        if starts and starts[-1] == address:
-            continue
-        names += entry[KEY.size :]
-        starts.append(address)
-        ends.append(len(names))
-    return starts, ends, bytes(names)
+def _rank(kind: bytes, name: bytes) -> Tuple[bool, bool, int, int]:
+    return kind in b"wW", kind in b"tw", len(name) - len(name.lstrip(b"_")), len(name)

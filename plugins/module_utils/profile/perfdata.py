@@ -31,7 +31,7 @@ from ansible_collections.fleet.stall.plugins.module_utils.profile.tasks import C
 
 BLOCK_BYTES = 1 << 20
 QUEUE_LIMIT = 400000
-CACHE_LIMIT = 20000
+CACHE_LIMIT = 8192
 
 LOST, COMM, FORK, SAMPLE, LOST_SAMPLES = 2, 3, 7, 9, 13
 HEADER_ATTR, TRACING_DATA, FINISHED_ROUND = 64, 66, 68
@@ -255,6 +255,7 @@ class Chains:
         self._user = Struct(order + "Q").pack(USER_MARKERS[0])
         self._name = symbols.name if symbols is not None and symbols.available else None
         self._known: Dict[bytes, Tuple[str, ...]] = {}
+        self._same: Dict[Tuple[str, ...], Tuple[str, ...]] = {}
 
     def frames(self, chain: bytes) -> Tuple[str, ...]:
         """Outermost first; empty if the chain holds no address."""
@@ -266,7 +267,10 @@ class Chains:
         if frames is None:
             if len(self._known) >= CACHE_LIMIT:
                 self._known.clear()
-            frames = self._known[key] = self._resolve(key)
+                self._same.clear()
+            frames = self._resolve(key)
+            # chains that differ by the place within a function share their frames
+            frames = self._known[key] = self._same.setdefault(frames, frames)
         return frames
 
     def at(self, ip: int, misc: int) -> Tuple[str, ...]:

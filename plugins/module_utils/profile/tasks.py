@@ -10,6 +10,7 @@ from typing import Dict, List, NamedTuple, Optional, Tuple
 from ansible_collections.fleet.stall.plugins.module_utils.profile.sample import IDLE
 
 LIMIT = 200000
+NAMES_LIMIT = 1000  # of one task
 
 
 class Change(NamedTuple):
@@ -28,6 +29,7 @@ class Tasks:
         self.omitted = 0
         self._new: List[Change] = []
         self._history: Dict[int, Tuple[List[int], List[str]]] = {}
+        self._only: Dict[int, str] = {0: IDLE}  # those that never were renamed
         self._size = 0
 
     def add(self, change: Change) -> None:
@@ -41,13 +43,13 @@ class Tasks:
         """The name at that time; the first one known if it is from later; ":tid" if there is none, as perf shows it."""
         if self._new:
             self._settle()
-        if tid == 0:
-            return IDLE
+        if tid in self._only:
+            return self._only[tid]
         known = self._history.get(tid)
         if known is None:
             return f":{tid}"
         times, comms = known
-        return comms[0] if len(comms) == 1 else comms[max(0, bisect_right(times, time_ns) - 1)]
+        return comms[max(0, bisect_right(times, time_ns) - 1)]
 
     def _settle(self) -> None:
         changes, self._new = sorted(self._new, key=lambda change: change.time_ns), []
@@ -58,6 +60,13 @@ class Tasks:
                     continue
                 comm = self.comm(change.parent, change.time_ns)
             times, comms = self._history.setdefault(change.tid, ([], []))
+            if len(comms) >= NAMES_LIMIT:
+                self.omitted += 1
+                continue
             at = bisect_right(times, change.time_ns)
             times.insert(at, change.time_ns)
             comms.insert(at, comm)
+            if len(comms) == 1:
+                self._only.setdefault(change.tid, comm)
+            elif self._only.get(change.tid) != comm and change.tid != 0:
+                self._only.pop(change.tid, None)
