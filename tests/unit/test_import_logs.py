@@ -261,6 +261,14 @@ def test_a_backlog_is_what_one_task_handled_in_a_row(rows, handler, cpu, backlog
     assert (found.handler.comm, found.cpu, found.backlog, found.before.comm if found.before else None) == (handler, cpu, backlog, before)
 
 
+def test_numbers_may_have_their_bytes_swapped_and_go_on_after_65535():
+    """hping3 sends them in the byte order of its host, and a trace may take them for those of the network."""
+    swapped = packetlog.read(f"76\t76\tksoftirqd/3\t{(n & 255) << 8 | n >> 8}" for n in range(250, 300))
+    assert [row.number for row in swapped.rows] == list(range(250, 300))
+    plain = packetlog.read(f"76\t76\tksoftirqd/3\t{n % 65536}" for n in range(65500, 65600))
+    assert [row.number for row in plain.rows] == list(range(65500, 65600))
+
+
 @pytest.mark.parametrize(
     "lines",
     [
@@ -320,7 +328,7 @@ def test_a_file_is_told_by_its_first_bytes(buffer, contents):
     assert straces.contents(buffer) == contents
 
 
-@pytest.mark.parametrize("form", ["one file, -f", "one file a thread, -ff", "one process, -p"])
+@pytest.mark.parametrize("form", ["one file, -f", "one file a thread, -ff", "one process, -p", "its own words"])
 def test_calls_are_of_the_thread_that_made_them(tmp_path, form):
     call = 'read(5, "cache 0\\nrss 0\\nrss_h"..., 4096) = 577 <0.228091>'
     wait = "futex(0x7f, FUTEX_WAIT, 0, NULL) = 0 <0.9>"
@@ -328,6 +336,7 @@ def test_calls_are_of_the_thread_that_made_them(tmp_path, form):
         "one file, -f": f"[pid 8] {call}\n[pid 9] {wait}\n",
         "one file a thread, -ff": f"{call}\n{wait}\n",
         "one process, -p": f"# strace -T -p 7\n{call}\n",
+        "its own words": f"strace: Process 7 attached\n{call}\n",
     }[form]
     (tmp_path / ("trace.8" if "-ff" in form else "trace")).write_text(text)
     (log,) = logs.read(tmp_path, 10).logs

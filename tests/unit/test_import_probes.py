@@ -153,6 +153,24 @@ def test_whatever_is_in_a_log_no_reply_is_counted_twice(lines):
     assert all(stall.duration_ms >= 0 and stall.backlog >= stall.seen >= 0 for stall in stalls)
 
 
+def test_a_second_that_hping3_adds_is_taken_off():
+    """As seen: 0.8, 1000.8, 125.7 (a stall begins just after it) and 1.0, 1001.0, 0.9 in a log of echoes every 10 ms."""
+    sound = path([(1000, 1127)])
+    odd = [(n, rtt + 1000 * (n in (99, 104, 300))) for n, rtt in sound]
+    probes, stalls = found([icmp(*row) for row in odd])
+    assert probes.corrected == 3 and rows(stalls) == [(127, 100, 13)]
+    real = path([(1000, 2100)])
+    probes, stalls = found([icmp(*row) for row in real])
+    assert probes.corrected == 0 and rows(stalls) == [(1100, 100, 110)]
+
+
+def test_a_lone_second_among_slow_replies_alone_is_doubtful_and_a_backlog_of_one_is_not():
+    probes, stalls = found([icmp(40, 1000.8), icmp(700, 127.0), icmp(701, 117.0), icmp(900, 1000.3)])
+    assert (probes.doubtful, rows(stalls)) == (2, [(127, 700, 13)])
+    probes, stalls = found([icmp(40 + n, 1100.0 - 10 * n) for n in range(100)])
+    assert (probes.doubtful, rows(stalls)) == (0, [(1100, 40, 110)])
+
+
 def view(number=1, source="a", target="t", layer="node", stalls=(), probes=3000, whole=True, **more):
     stall = sawtooth.Stall(0, 100.0, 0, 10, 10, 0, False)
     fields = {

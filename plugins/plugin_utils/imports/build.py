@@ -86,6 +86,15 @@ def _views(logs: Logs, host: str, threshold_ms: float) -> tuple[list[View], list
         warnings.append(
             f"the interval between probes is not known for {and_more(unknown, 5)}: {guess:g} ms is taken, {why}; about.yml may say it"
         )
+    for log in logs.of(PROBES):
+        if log.content.corrected:
+            warnings.append(
+                f"{printable(log.name, 80)}: {log.content.corrected} replies that hping3 shows a second too long were put right"
+            )
+        if log.content.doubtful:
+            warnings.append(
+                f"{printable(log.name, 80)}: {log.content.doubtful} lone replies of a second and more are left out: hping3 may add one"
+            )
     for number, log in enumerate(logs.of(PROBES), 1):
         views.append(_view(number, log, host, told[log.name], guess, threshold_ms, logs))
     return views, warnings

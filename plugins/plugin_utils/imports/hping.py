@@ -26,6 +26,7 @@ WHOLE = 0.5
 FEW = 20
 # Falling round trips tell the interval only where they are well above the path's own
 SAWTOOTH_MS = 20.0
+SECOND_MS, LIKE_MS = 1000.0, 15.0
 
 _NUMBER = re.compile(r"(?:\bicmp_seq|\bseq)[=: ](\d{1,9})(?!\d)", re.ASCII)
 _RTT = re.compile(r"\b(?:rtt|time)[=<](\d{1,9}(?:\.\d{1,9})?) ?ms", re.ASCII)
@@ -46,7 +47,7 @@ class Probes:
     """One log. ``numbers`` and ``rtts`` (ms) are those of the replies in it, in their order; ``series`` where a new count begins.
 
     ``sent``, ``received``, ``longest_ms``: of the statistics at its end, None without; ``interval_ms``: of the command line in it;
-    ``lost``: numbers that the log itself calls lost.
+    ``lost``: numbers that the log itself calls lost; ``corrected``, ``doubtful``: replies that hping3 shows a second too long, or may.
     """
 
     protocol: str | None = None
@@ -59,6 +60,8 @@ class Probes:
     longest_ms: float | None = None
     interval_ms: float | None = None
     lost: int = 0
+    corrected: int = 0
+    doubtful: int = 0
     omitted: int = 0
     skipped: int = 0
 
@@ -104,7 +107,33 @@ def read(lines: Iterable[str]) -> Probes:
     reader = _Reader()
     for line in lines:
         reader.add(line)
+    if reader.is_hping:
+        _without_false_seconds(reader.probes)
     return reader.probes
+
+
+def _without_false_seconds(probes: Probes) -> None:
+    """hping3 takes seconds and microseconds from two clocks, so that now and then a reply shows a second more than it took.
+
+    Beside its neighbours it is told and put right. A lone echo of a second and more among slow replies alone is left out: what was sent
+    just after it would have waited nearly as long.
+    """
+    numbers, rtts = probes.numbers, probes.rtts
+    for at in range(1, len(numbers) - 1):
+        rest = rtts[at] - SECOND_MS
+        if rest >= 0 and numbers[at - 1] + 1 == numbers[at] == numbers[at + 1] - 1:
+            beside = (rtts[at - 1], rtts[at + 1])
+            if max(beside) < rtts[at] - SECOND_MS / 2 and min(beside) - LIKE_MS <= rest <= max(beside) + LIKE_MS:
+                rtts[at] = rest
+                probes.corrected += 1
+    if probes.whole or probes.protocol != ICMP:
+        return
+    known = set(numbers)
+    doubtful = [at for at, number in enumerate(numbers) if SECOND_MS <= rtts[at] < 2 * SECOND_MS and not known & {number - 1, number + 1}]
+    for at in reversed(doubtful):
+        del numbers[at], rtts[at]
+        probes.series[:] = [start - (start > at) for start in probes.series]
+    probes.doubtful = len(doubtful)
 
 
 def _row(line: str) -> tuple[int, float | None, str] | None:
@@ -122,6 +151,7 @@ def _row(line: str) -> tuple[int, float | None, str] | None:
 class _Reader:
     def __init__(self) -> None:
         self.probes = Probes()
+        self.is_hping = False
         self._highest: int | None = None
         self._offset = 0
 
@@ -135,6 +165,7 @@ class _Reader:
     def _reply(self, line: str, number: int, rtt: float | None, protocol: str) -> None:
         probes = self.probes
         probes.protocol = probes.protocol or protocol
+        self.is_hping = self.is_hping or "rtt=" in line
         if probes.address is None:
             found = _FROM.search(line) or _FPING.match(line)
             probes.address = found[1] if found else None

@@ -11,8 +11,9 @@ from __future__ import annotations
 
 import re
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
+from itertools import pairwise
 
 from ansible_collections.fleet.stall.plugins.plugin_utils.classes import is_packet_thread
 from ansible_collections.fleet.stall.plugins.plugin_utils.imports.hping import REORDERED, WRAP
@@ -104,7 +105,6 @@ def read(lines: Iterable[str]) -> PacketLog:
     """Never raises; lines that are no row count as skipped."""
     log = PacketLog()
     order: list[str] = []
-    offset, highest = 0, None
     for line in lines:
         if not log.rows and (named := _heading(line)):
             order = named
@@ -115,13 +115,34 @@ def read(lines: Iterable[str]) -> PacketLog:
         elif len(log.rows) >= ROWS_LIMIT:
             log.omitted += 1
         else:
-            if highest is not None and highest >= WRAP - REORDERED and row.number < REORDERED:
-                offset += WRAP
-            highest = row.number
-            row = Row(row.task, row.number + offset, row.cpu, row.at_s)
-            log.where.setdefault(row.number, []).append(len(log.rows))
             log.rows.append(row)
+    for at, number in enumerate(_numbers([row.number for row in log.rows])):
+        row = log.rows[at]
+        log.rows[at] = Row(row.task, number, row.cpu, row.at_s)
+        log.where.setdefault(number, []).append(at)
     return log
+
+
+def _numbers(numbers: list[int]) -> Iterator[int]:
+    """As hping3 prints them: it sends them in the byte order of its host, so that a log may have their bytes swapped; unwrapped."""
+    swapped = [_swapped(number) for number in numbers]
+    if _steps(swapped) > _steps(numbers):
+        numbers = swapped
+    offset, before = 0, 0
+    for number in numbers:
+        if before >= WRAP - REORDERED and number < REORDERED:
+            offset += WRAP
+        before = number
+        yield number + offset
+
+
+def _swapped(number: int) -> int:
+    return (number & 0xFF) << 8 | number >> 8 if number < WRAP else number
+
+
+def _steps(numbers: list[int]) -> int:
+    """How many rows follow the one with the number before."""
+    return sum(after - before == 1 for before, after in pairwise(numbers))
 
 
 def of_stall(log: PacketLog, stall: Stall) -> Handled | None:

@@ -65,13 +65,18 @@ class Profile:
 
 @dataclass(frozen=True, slots=True)
 class Blocker:
-    """A task that had a CPU for most of the length of a stall before hand-overs. ``stacks`` by milliseconds, most first."""
+    """A task that had a CPU for most of the length of a stall before hand-overs. ``stacks`` by milliseconds, most first.
+
+    ``held_ms``: of these lengths, together; ``longest_ms``: its longest run there.
+    """
 
     task: Task
     cpu: int
     hand_overs: int
     of: int
     share: float
+    held_ms: float
+    longest_ms: float
     kernel: float
     stacks: tuple[tuple[str, float], ...]
     quiet: tuple[tuple[str, float], ...]
@@ -206,7 +211,7 @@ def blocker(profile: Profile, stall_ms: float, cpu: int | None) -> Blocker | Non
 def _blocker(key: tuple[str, int, int], seen: list[tuple[HandOver, float]], of: int, profile: Profile, length: int) -> Blocker:
     comm, pid, cpu = key
     near: Counter[str] = Counter()
-    kernel, total = 0.0, 0
+    kernel, total, longest = 0.0, 0, 0
     tids: Counter[int] = Counter()
     for one, _share in seen:
         for run in one.before:
@@ -214,6 +219,7 @@ def _blocker(key: tuple[str, int, int], seen: list[tuple[HandOver, float]], of: 
                 near.update(dict(run.stacks))
                 kernel += run.kernel * run.samples
                 total += run.samples
+                longest = max(longest, run.end_ns - run.start_ns)
                 tids[run.tid] += run.samples
     stacks = tuple(near.most_common())
     rest = Counter({stack: count - (near[stack] if name == comm else 0) for (name, stack), count in profile.counts.items()})
@@ -225,6 +231,8 @@ def _blocker(key: tuple[str, int, int], seen: list[tuple[HandOver, float]], of: 
         len(seen),
         of,
         round(sum(share for _, share in seen) / len(seen), 3),
+        round(sum(share for _, share in seen) * length / MS, 3),
+        round(longest / MS, 3),
         round(share, 3),
         tuple((stack, count * profile.period_ns / MS) for stack, count in stacks),
         quiet,

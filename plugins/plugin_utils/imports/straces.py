@@ -14,7 +14,7 @@ from ansible_collections.fleet.stall.plugins.module_utils.profile.sample import 
 from ansible_collections.fleet.stall.plugins.plugin_utils.slow_calls import WAITING
 
 CALLS_LIMIT = 100_000
-_TRACED = re.compile(r"\bstrace\b.*\s(?:-p\s{0,4}|--attach=)(\d{1,10})\b", re.ASCII)
+_TRACED = re.compile(r"\bstrace\b.*\s(?:-p\s{0,4}|--attach=)(\d{1,10})\b|\bstrace: Process (\d{1,10}) attached", re.ASCII)
 _LINE = re.compile(r"\)\s{0,200}= .{0,200}<\d{1,9}\.\d{1,9}>\s{0,8}$|<\.\.\. \w{1,64} resumed>|<unfinished \.\.\.>\s{0,8}$", re.ASCII)
 # Files by how they begin: the kernel's own format of each
 _CONTENTS = (
@@ -90,6 +90,6 @@ def contents(buffer: str | None) -> str | None:
 def _noting_pid(lines: Iterable[str], found: Strace) -> Iterable[str]:
     for line in lines:
         if "strace" in line and (named := _TRACED.search(line)):
-            found.pid = int(named[1])
+            found.pid = found.pid or int(named[1] or named[2])
             continue
         yield line

@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from ansible_collections.fleet.stall.plugins.plugin_utils import classes
-from ansible_collections.fleet.stall.plugins.plugin_utils.culprits import Culprit
+from ansible_collections.fleet.stall.plugins.plugin_utils.culprits import SURE_EVENTS, Culprit
 from ansible_collections.fleet.stall.plugins.plugin_utils.imports import packetlog
 from ansible_collections.fleet.stall.plugins.plugin_utils.imports.logs import PACKETS, SCRIPT, STACKS, STRACE, Log
 from ansible_collections.fleet.stall.plugins.plugin_utils.imports.packetlog import Handled
@@ -178,22 +178,33 @@ def _culprit(task: Task, found: Suspicion, before: tuple[Task, int] | None, seen
         pid=task.pid if task.pid >= 0 else None,
         tid=task.tid if task.tid >= 0 else None,
         klass=klass,
-        events=before[1] if agree and before else 0,
+        events=_explained(handled, before, seen, agree, found.on_rx_cpu),
         share=seen.share if seen else None,
         cpus=[cpu] if cpu is not None else [],
-        held_ms=0.0,
-        longest_ms=max((call.duration_ms for call in calls), default=0.0),
+        held_ms=seen.held_ms if seen else 0.0,
+        longest_ms=seen.longest_ms if seen else max((call.duration_ms for call in calls), default=0.0),
         policy=None,
         vector=None,
         stacks=list(seen.stacks[:8]) if seen else [],
         calls=grouped,
-        confidence="medium" if agree else "low",
+        confidence="medium" if agree or (seen and found.on_rx_cpu and seen.hand_overs >= SURE_EVENTS and not before) else "low",
         usual=False,
         because=_because(found, before, seen, calls),
         syscall=grouped[0]["call"] if grouped else entered,
         path=next((row["path"] for row in grouped if row["path"]), None),
         buffer=next((row["buffer"] for row in grouped if row["buffer"]), None),
     )
+
+
+def _explained(
+    handled: Sequence[Handled], before: tuple[Task, int] | None, seen: Blocker | None, agree: bool, on_rx_cpu: bool | None
+) -> int:
+    """Stalls: those of the packet log that begin in its context; else, without a clock in common, no more than the samples show of such."""
+    if seen is None:
+        return 0
+    if before:
+        return before[1] if agree else 0
+    return min(len(handled), seen.hand_overs) if on_rx_cpu else 0
 
 
 def _because(found: Suspicion, before: tuple[Task, int] | None, seen: Blocker | None, calls: list[SlowCall]) -> list[str]:
