@@ -13,6 +13,8 @@ from pathlib import Path
 import pytest
 import yaml
 
+from tests.lab import namespaces, state, topology
+
 from . import run
 from .truth import Interval
 
@@ -41,6 +43,13 @@ class Lab:
     @property
     def expected(self) -> dict:
         return yaml.safe_load((self.dir / "expected.yml").read_text())
+
+    def on(self, host: str, script: str) -> None:
+        """Run a line of shell as root in the host's own namespaces, past SSH; its mounts are the host's alone."""
+        record = state.find(self.id)
+        assert record
+        daemon = min(namespaces.processes(f"{topology.slot_prefix(record.slot)}-{host}"))
+        subprocess.run(["nsenter", "-t", str(daemon), "-m", "-u", "-n", "sh", "-euc", script], check=True, timeout=30)
 
     def truth(self, host: str) -> list[dict]:
         """What the injectors did to the host: {start_ns, end_ns, kind, pid, comm, cpu} each."""

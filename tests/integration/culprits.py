@@ -61,16 +61,19 @@ def _wrong(event: dict, made: dict, want: dict, named: dict, stall_cpu: int) -> 
         return _differences(("class", "R", event["class"]))
     blocker = event["blocker"] or {}
     culprit = named.get(blocker.get("pid"), {})
-    path = culprit.get("path")
-    fits = path is None if want["path"] is None else bool(path and re.fullmatch(want["path"], path))
-    return _differences(
-        ("comm", made["comm"], blocker.get("comm")),
-        ("pid", made["pid"], blocker.get("pid")),
-        ("class", want["class"], event["class"]),
-        ("cpu", stall_cpu if want.get("on_stall_cpu") else event["cpu"], event["cpu"]),
-        ("system call", want["syscall"], culprit.get("syscall")),
-        ("path", want["path"], want["path"] if fits else path),
-    )
+    return [
+        *_differences(
+            ("comm", made["comm"], blocker.get("comm")),
+            ("pid", made["pid"], blocker.get("pid")),
+            ("class", want["class"], event["class"]),
+            ("cpu", stall_cpu if want.get("on_stall_cpu") else event["cpu"], event["cpu"]),
+        ),
+        *(f"{key} is {culprit.get(key)}, not {want[key]}" for key in ("syscall", "path") if not matches(want[key], culprit.get(key))),
+    ]
+
+
+def matches(pattern: str | None, value: str | None) -> bool:
+    return value is None if pattern is None else bool(value and re.fullmatch(pattern, value))
 
 
 def _differences(*checks: tuple[str, object, object]) -> list[str]:

@@ -15,6 +15,8 @@ import pytest
 from . import run
 
 COMM = "fleet-stall-obs"
+CAPTURE = "fleet-stall-cap"
+TOOLS = ("bpftrace", "perf", "strace", "tcpdump")
 PROCESSES_A_HOST = 3  # watchdog, prober, sampler
 
 
@@ -23,12 +25,28 @@ def lab(labs):
     return labs.get("clean")
 
 
-def observers() -> list[int]:
-    """Pids of observers on this machine, which is all hosts of the lab."""
+def running(*comms: str) -> list[int]:
+    """Pids of what is called so on this machine, which is all hosts of the lab."""
     found = []
     for path in Path("/proc").glob("[0-9]*/comm"):
         try:
-            if path.read_text().strip() == COMM:
+            if path.read_text().strip() in comms:
+                found.append(int(path.parent.name))
+        except OSError:
+            continue
+    return found
+
+
+def observers() -> list[int]:
+    return running(COMM)
+
+
+def stopped() -> list[int]:
+    """Pids of processes that are stopped, as a tracer that died could leave one."""
+    found = []
+    for path in Path("/proc").glob("[0-9]*/stat"):
+        try:
+            if path.read_text().rpartition(")")[2].split()[0] in "tT":
                 found.append(int(path.parent.name))
         except OSError:
             continue
@@ -44,8 +62,8 @@ def within(seconds: float, met: Callable[[], bool]) -> bool:
     return met()
 
 
-def begin(lab, runs: Path, window_s: int) -> subprocess.Popen:
-    extra = json.dumps({"stall_runs_dir": str(runs), "stall_window_s": window_s})
+def begin(lab, runs: Path, window_s: int, **variables: object) -> subprocess.Popen:
+    extra = json.dumps({"stall_runs_dir": str(runs), "stall_window_s": window_s} | {f"stall_{name}": v for name, v in variables.items()})
     return subprocess.Popen(
         [run.command("ansible-playbook"), "-i", str(lab.inventory), "diagnose.yml", "-e", extra],
         cwd=run.CHECKOUT,
@@ -82,3 +100,37 @@ def test_killed_it_leaves_observers_that_end_themselves(lab, tmp_path):
     resumed = run.diagnose(lab.inventory, tmp_path, run=run.newest(tmp_path).name)
     assert resumed.rc == 0, resumed.screen
     assert {row["status"] for row in resumed.findings["hosts"]} == {"clear"}, resumed.screen
+
+
+def captured(lab, runs: Path, capture_s: int) -> subprocess.Popen:
+    """A diagnosis that is in the middle of a capture with all its tools."""
+    before = set(running(*TOOLS))
+    playing = begin(lab, runs, 2, capture_s=capture_s, capture_hosts=["node-a1-2"], capture_control=False)
+    assert within(60, lambda: running(CAPTURE) and set(running(*TOOLS)) - before), playing.poll()
+    time.sleep(3)
+    return playing
+
+
+@pytest.mark.lab
+def test_interrupted_in_a_capture_it_leaves_nothing(lab, tmp_path):
+    before, halted = set(running(*TOOLS)), set(stopped())
+    playing = captured(lab, tmp_path, 60)
+    os.killpg(playing.pid, signal.SIGINT)
+    screen, _ = playing.communicate(timeout=60)
+    assert playing.returncode != 0
+    assert within(5, lambda: not observers() and not running(CAPTURE) and not set(running(*TOOLS)) - before), screen
+    assert not set(stopped()) - halted
+    assert (run.newest(tmp_path) / "capture" / "manifest.json").exists()
+
+
+@pytest.mark.lab
+def test_killed_in_a_capture_it_leaves_what_ends_itself_and_can_be_gathered(lab, tmp_path):
+    before, halted = set(running(*TOOLS)), set(stopped())
+    playing = captured(lab, tmp_path, 8)
+    os.killpg(playing.pid, signal.SIGKILL)
+    playing.communicate(timeout=10)
+    assert within(8 + 40, lambda: not observers() and not running(CAPTURE) and not set(running(*TOOLS)) - before)
+    assert not set(stopped()) - halted
+    resumed = run.diagnose(lab.inventory, tmp_path, run=run.newest(tmp_path).name)
+    assert resumed.rc == 0, resumed.screen
+    assert resumed.host("node-a1-2")["capture"]["status"] == "measured", resumed.screen

@@ -36,6 +36,9 @@ def words(screen: str) -> str:
         ({"interval_ms": -5}, ["stall_interval_ms", "-5"]),
         ({"window_s": 1, "interval_ms": 200}, ["stall_window_s", "stall_interval_ms"]),
         ({"fail_on": "awful"}, ["stall_fail_on", "awful", "critical"]),
+        ({"capture_s": 0}, ["stall_capture_s", "0", "from 1 to 3600 seconds"]),
+        ({"capture_hosts": ["ther"]}, ["stall_capture_hosts", "ther"]),
+        ({"cause_dirs": ["/nonexistent/causes"]}, ["/nonexistent/causes", "stall_cause_dirs"]),
         ({"interval_ms": 0, "window_s": "soon"}, ["stall_interval_ms", "stall_window_s", "soon"]),
     ],
 )
@@ -98,6 +101,46 @@ def test_a_host_without_python_has_a_row_with_the_remedy(labs, tmp_path):
     assert "ython" in row["reason"]
     assert "ansible_python_interpreter" in words(done.screen)
     assert {other["status"] for other in done.findings["hosts"] if other["host"] != "node-a1-1"} == {"clear"}, done.screen
+
+
+@pytest.mark.lab
+def test_a_host_without_the_tools_is_captured_as_far_as_it_goes(labs, tmp_path):
+    labs.close()
+    lab = labs.get("rx_stall")
+    lab.on("node-a1-2", "for tool in perf bpftrace strace; do mount --bind /dev/null $(command -v $tool); done")
+    done = run.diagnose(lab.inventory, tmp_path, window_s=6, capture_s=6, capture_control=False)
+    labs.close()
+    assert done.rc == 0, done.screen
+    told = done.host("node-a1-2")["capture"]
+    missing = " ".join(told["missing"])
+    assert all(tool in missing for tool in ("perf", "bpftrace")), told
+    assert "bpftrace" in words(done.screen), done.screen
+    assert told["confidence"] != "high" and not done.host("node-a1-2")["causes"], told
+
+
+@pytest.mark.lab
+def test_a_host_without_sudo_is_captured_as_far_as_it_goes(labs, tmp_path):
+    labs.close()
+    lab = labs.get("rx_stall")
+    accounts = "sed '/^nobody:/s|:[^:]*$|:/bin/sh|' /etc/passwd > /run/passwd; mount --bind /run/passwd /etc/passwd"
+    lab.on("node-a1-2", f"{accounts}; for tool in sudo su; do ! command -v $tool || mount --bind /dev/null $(command -v $tool); done")
+    listed = yaml.safe_load(lab.inventory.read_text())
+    listed["all"]["hosts"]["node-a1-2"]["ansible_user"] = "nobody"
+    (tmp_path / "inventory.yml").write_text(yaml.safe_dump(listed))
+    done = run.diagnose(
+        tmp_path / "inventory.yml",
+        tmp_path / "runs",
+        window_s=6,
+        capture_s=6,
+        capture_hosts=["node-a1-2"],
+        capture_control=False,
+        become=True,
+    )
+    labs.close()
+    assert done.rc == 0, done.screen
+    assert "node-a1-2 is captured without privileges" in words(done.screen), done.screen
+    told = done.host("node-a1-2")["capture"]
+    assert told["missing"] and told["confidence"] != "high", told
 
 
 @pytest.mark.lab

@@ -16,12 +16,14 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import TextIO
 
 LIFETIME_S = 1200
 REGISTRY = Path("/run/fleet-stall-lab")
 READY = b"ready"
 # What a receive thread takes for its backlog; the next fault would move it off its CPU
 DRAIN_S = 0.01
+APART_S = 0.1
 
 
 class Truth:
@@ -75,8 +77,9 @@ def lease(own: int) -> Iterator[None]:
     `own`: pid of the receive thread that is to be stalled.
     """
     cpu = os.sched_getaffinity(0)
-    with (REGISTRY / "stall-cpu").open("w") as handle:
+    with (REGISTRY / "stall-cpu").open("a+") as handle:
         fcntl.flock(handle, fcntl.LOCK_EX)
+        _wait_apart(handle)
         others = [pid for pid in receive_threads() if pid != own]
         elsewhere = set(range(os.cpu_count() or 1)) - cpu
         for pid in others:
@@ -88,6 +91,15 @@ def lease(own: int) -> Iterator[None]:
         finally:
             for pid in others:
                 _move(pid, cpu)
+            handle.truncate(0)
+            handle.write(str(time.monotonic()))
+
+
+def _wait_apart(handle: TextIO) -> None:
+    """Until the stall before is so long ago that no probe can take the two for one. The handle holds when that was."""
+    handle.seek(0)
+    last = float(handle.read() or 0)
+    time.sleep(min(APART_S, max(0.0, last + APART_S - time.monotonic())))
 
 
 def receive_threads() -> list[int]:
