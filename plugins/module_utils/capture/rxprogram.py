@@ -23,11 +23,14 @@ LONGEST_PACKET = 1200
 TCP_ROWS_PER_S = 2000
 # Names of files are cut off here: a BPF program has 512 bytes of stack, and four names on it.
 NAME_BYTES = 40
-SOURCES = ("tracepoint", "kprobe")
+HEADERS = ("linux/skbuff.h", "linux/netdevice.h", "net/net_namespace.h")
+CALL_HEADERS = ("linux/sched.h", "linux/fs.h", "linux/fdtable.h", "linux/dcache.h")
 
 
-def program(source: str, token: int, flows: Sequence[Dict[str, Any]], netns: int, slow_call_ms: float, mark: str) -> str:
+def program(source: str, token: int, flows: Sequence[Dict[str, Any]], netns: int, slow_call_ms: float, mark: str, btf: bool = True) -> str:
     """The program's text. `source`: "tracepoint" or "kprobe"; `netns`: inode of this host's network namespace; 0 ms: no slow calls.
+
+    Without `btf`, the kernel's types come from its headers, which must be installed then.
 
     `mark` opens each line: names of processes and files are anybody's to choose, and may hold line feeds.
     Lines that it prints, each field but the last without blanks (numbers in decimal, packet words as they lie in memory):
@@ -38,6 +41,8 @@ def program(source: str, token: int, flows: Sequence[Dict[str, Any]], netns: int
     if slow_call_ms:
         parts.append(_slow_calls(slow_call_ms))
     parts.append(f'interval:ms:{HEARTBEAT_MS} {{ printf("h %lu\\n", nsecs); @quota = (uint64)0; }}')
+    if not btf:
+        parts.insert(0, "\n".join(f"#include <{header}>" for header in HEADERS + (CALL_HEADERS if slow_call_ms else ())))
     return "\n".join(parts).replace('printf("', f'printf("{mark}') + "\n"
 
 
@@ -135,10 +140,8 @@ def address_word(address: Any) -> int:
 
 
 def _kprobe(token: int, netns: int) -> str:
-    """For kernels without BTF: needs kprobes and the kernel's headers. Echo requests over IPv4 only."""
-    return f"""#include <linux/skbuff.h>
-#include <linux/netdevice.h>
-kprobe:icmp_echo {{
+    """For kernels whose tracepoint can't be used: echo requests over IPv4 only."""
+    return f"""kprobe:icmp_echo {{
   $skb = (struct sk_buff *)arg0;{_echo("$skb->head + $skb->transport_header", wire.ECHO[4], token, netns)}
 }}"""
 

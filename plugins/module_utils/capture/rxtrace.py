@@ -21,8 +21,9 @@ MOST_BYTES = 48 << 20
 READ_BYTES = 1 << 20
 MOST_ROWS = 400000
 NETNS = "/proc/self/ns/net"
+BTF = "/sys/kernel/btf/vmlinux"
 # What is tried, best first: where the packets are seen, and whether slow calls are watched as well.
-ATTEMPTS = (("tracepoint", True), ("kprobe", True), ("tracepoint", False), ("kprobe", False))
+ATTEMPTS = (("tracepoint", True), ("tracepoint", False), ("kprobe", True), ("kprobe", False))
 HARMLESS = "RLIMIT_MEMLOCK"
 COMPLAINTS_BYTES = 4000
 
@@ -73,7 +74,8 @@ class RxTrace:
         self._source, self._calls = self._attempts.pop(0)
         netns = os.stat(NETNS).st_ino
         slow_ms = self._plan["slow_call_ms"] if self._calls else 0
-        text = rxprogram.program(self._source, self._plan["token"], self._plan["flows"], netns, slow_ms, self._mark)
+        btf = os.path.exists(BTF)
+        text = rxprogram.program(self._source, self._plan["token"], self._plan["flows"], netns, slow_ms, self._mark, btf)
         program, output = (os.path.join(self._workdir, name) for name in ("rx.bt", "rx.out"))
         with open(program, "w") as file:
             file.write(text)

@@ -1,0 +1,244 @@
+"""The tracer's program and what it prints, perf trace's text, and paths made of what the kernel knows."""
+
+import os
+import shutil
+import struct
+import subprocess
+import sys
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from ansible_collections.fleet.stall.plugins.module_utils import wire
+from ansible_collections.fleet.stall.plugins.module_utils.capture import rxperf, rxprogram, rxtrace, syscalls
+from ansible_collections.fleet.stall.plugins.module_utils.capture.gaps import Handled
+from ansible_collections.fleet.stall.plugins.module_utils.capture.rxlines import Heartbeat, Parser, SlowCall, path_of
+
+
+def flow(number, protocol="icmp", family=4, port=None, source_address=None, source_port=None):
+    return {
+        "id": number,
+        "protocol": protocol,
+        "family": family,
+        "port": port,
+        "source_address": source_address,
+        "source_port": source_port,
+        "interval_ms": 10,
+    }
+
+
+FLOWS = [
+    flow(1),
+    flow(2, family=6),
+    flow(3, "tcp_syn", port=22, source_address="192.0.2.1", source_port=40003),
+    flow(4, "http_kept", port=80, source_address="192.0.2.1"),
+    flow(5, "tcp_syn", port=30080),
+    flow(6, "tcp_connect", family=6, port=22, source_address="2001:db8::1"),
+]
+MARK = "a1b2c3d4"
+
+
+def lying(packed):
+    """A word of a packet, as the tracer prints it."""
+    return int.from_bytes(packed, sys.byteorder)
+
+
+def address(text):
+    return lying(bytes(map(int, text.split("."))))
+
+
+def parse(line):
+    return Parser(FLOWS, MARK).parse(MARK + line)
+
+
+def tcp(source, source_port, port, sequence=77, family=4):
+    ports, number = lying(struct.pack("!HH", source_port, port)), lying(struct.pack("!I", sequence))
+    return f"t 5 1 2 3 {family} {address(source)} {ports} {number} ksoftirqd/1"
+
+
+@pytest.mark.parametrize(
+    ("line", "expected"),
+    [
+        ("h 123", Heartbeat(123)),
+        (
+            f"i 9 3 4 5 {lying(struct.pack('!I', 1))} {lying(struct.pack('!I', 70000))} napi/eth0-1",
+            Handled(9, 3, 4, 5, "napi/eth0-1", 1, 70000),
+        ),
+        (f"i 9 3 4 5 {lying(struct.pack('!I', 99))} 0 a b", Handled(9, 3, 4, 5, "a b", None, 0)),
+        (tcp("192.0.2.1", 40003, 22), Handled(5, 1, 2, 3, "ksoftirqd/1", 3, 77)),
+        (tcp("192.0.2.1", 40004, 22), Handled(5, 1, 2, 3, "ksoftirqd/1", None, 77)),
+        (tcp("192.0.2.1", 50000, 80), Handled(5, 1, 2, 3, "ksoftirqd/1", 4, 77)),
+        (tcp("198.51.100.9", 50000, 30080), Handled(5, 1, 2, 3, "ksoftirqd/1", 5, 77)),
+        (tcp("0.0.0.1", 50000, 22, family=6), Handled(5, 1, 2, 3, "ksoftirqd/1", 6, 77)),
+        ("i 9 3 4", None),
+        ("i 9 x 4 5 1 2 comm", None),
+        ("i 9 3 4 5 99999999999 2 comm", None),
+        ("z 1", None),
+        ("", None),
+    ],
+)
+def test_lines(line, expected):
+    assert parse(line) == expected
+
+
+def test_a_name_with_a_line_feed_can_not_pose_as_a_line():
+    assert Parser(FLOWS, MARK).parse("i 9 3 4 5 1 2 ksoftirqd/0") is None
+
+
+@pytest.mark.skipif(os.uname().machine != "x86_64", reason="numbers of x86_64")
+@pytest.mark.parametrize(
+    ("rest", "call", "fd", "file"),
+    [
+        ("0 5 cat|proc|smaps_rollup|77|/|/", "read", 5, ("proc", "smaps_rollup", "77", "/", "/")),
+        ("0 5 a|b c|proc|maps|77|/|/", "read", 5, ("proc", "maps", "77", "/", "/")),
+        ("9 5 cat|ext4|lib.so|lib|usr|/", "mmap", None, ()),
+        ("257 4294967196 cat|||||", "openat", None, ()),
+        ("9999 0 cat|||||", "syscall_9999", None, ()),
+    ],
+)
+def test_slow_calls(rest, call, fd, file):
+    found = parse("c 1000 130000000 129000000 1 20 21 " + rest)
+    assert isinstance(found, SlowCall)
+    assert (found.call, found.fd, found.file, found.start_ns, found.duration_ns, found.pid, found.tid) == (
+        call,
+        fd,
+        file,
+        1000,
+        130000000,
+        20,
+        21,
+    )
+
+
+@pytest.mark.parametrize(
+    ("file", "link", "path"),
+    [
+        (("proc", "smaps_rollup", "77", "/", "/"), None, "/proc/77/smaps_rollup"),
+        (("cgroup2", "memory.stat", "pod1", "kubepods", "/"), None, "/sys/fs/cgroup/kubepods/pod1/memory.stat"),
+        (("cgroup", "memory.stat", "a", "b", "c"), None, "/sys/fs/cgroup/*/*/c/b/a/memory.stat"),
+        (("ext4", "f", "c", "b", "a"), None, "*/a/b/c/f"),
+        (("ext4", "f", "c", "b", "a"), "/mnt/a/b/c/f", "/mnt/a/b/c/f"),
+        (("ext4", "f", "c", "b", "a"), "/mnt/other", "*/a/b/c/f"),
+        (("ext4", "f", "c", "b", "a"), "/mnt/f (deleted)", "/mnt/f (deleted)"),
+        (("ext4", "n" * 39, "c", "b", "a"), "/c/" + "n" * 60, "/c/" + "n" * 60),
+        (("sockfs", "TCP", "TCP", "TCP", "TCP"), None, "socket:TCP"),
+        ((), "/tmp/x", None),
+    ],
+)
+def test_paths(file, link, path):
+    assert path_of(file, link) == path
+
+
+@given(st.text())
+def test_no_line_breaks_the_parser(line):
+    parse(line)
+    rxperf.parse(line)
+    rxtrace.complaint(line)
+
+
+NETNS = 4026531840
+
+
+@pytest.mark.parametrize(
+    ("flows", "there", "not_there"),
+    [
+        ([flow(1)], ["== 8 &&", "ns.inum == 4026531840"], ["== 128 &&", "quota <"]),
+        ([flow(1, family=6)], ["== 128 &&"], ["== 8 &&"]),
+        ([flow(1, "tcp_syn", port=22)], ["($f & 18) == 2)"], ["== 8 &&", "== 128 &&"]),
+    ],
+)
+def test_the_program_looks_for_the_plans_probes_only(flows, there, not_there):
+    text = rxprogram.program("tracepoint", 7, flows, NETNS, 10, MARK)
+    assert all(part in text for part in there)
+    assert not any(part in text for part in not_there)
+    assert all(f'printf("{MARK}' in part for part in text.split("printf")[1:] for part in [f"printf{part}"])
+
+
+def test_the_program_without_slow_calls_and_without_btf():
+    text = rxprogram.program("tracepoint", 7, FLOWS, NETNS, 0, MARK, btf=False)
+    assert "raw_syscalls" not in text
+    assert text.startswith("#include <linux/skbuff.h>")
+    assert str(lying(struct.pack("!I", wire.MAGIC))) in text
+
+
+@pytest.mark.skipif(
+    not shutil.which("bpftrace") or os.geteuid() != 0 or not os.path.exists(rxtrace.BTF),
+    reason="needs root, bpftrace and a kernel with BTF",
+)
+@pytest.mark.parametrize("source", ["tracepoint", "kprobe"])
+@pytest.mark.parametrize("flows", [FLOWS, [flow(1)], [flow(5, "tcp_syn", port=30080)], [flow(2, family=6)]])
+def test_bpftrace_understands_the_program(tmp_path, source, flows):
+    path = tmp_path / "rx.bt"
+    path.write_text(rxprogram.program(source, 7, flows, NETNS, 10, MARK))
+    there = os.path.exists("/sys/kernel/tracing/events")
+    mounted = "true" if there else "mount -t tracefs tracefs /sys/kernel/tracing"
+    words = [
+        "unshare",
+        "-m",
+        "--propagation",
+        "slave",
+        "sh",
+        "-c",
+        f"{mounted} && BPFTRACE_STRLEN={rxprogram.NAME_BYTES} bpftrace -d {path}",
+    ]
+    done = subprocess.run(words, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, timeout=60, check=False)
+    assert done.returncode == 0, done.stdout[-2000:]
+
+
+PERF_TRACE = """\
+3486264.182 (118.031 ms): smaps-reader/19080 read(fd: 4</proc/19081/smaps_rollup>, buf: 0x5595475d7fc0, count: 65536) = 698
+3486382.635 (29.532 ms): smaps-reader/19080 read(fd: 7<pipe:[605129]>, buf: 0x7fb5b6a49340, count: 1)             = 1
+3486807.827 (16.050 ms): ssh/22478 munmap(addr: 0x7f258e443000, len: 36619)                              = 0
+3486900.000 (50.200 ms): a b/c/999999999 read(fd: 3, buf: 0x7f, count: 4) = 1
+     ? (         ): cat/1 read(...)
+3487532.500 (35.108 ms): python3/42 rt_sigtimedwait(uthese: 0x7fff6fa4e170, sigsetsize: 8) = -1 EAGAIN (Resource temporarily unavailable)
+3487600.000 (35.108 ms): other/43 rt_sigtimedwait(uthese: 0x7fff6fa4e170, sigsetsize: 8) = -1 EAGAIN (Resource temporarily unavailable)
+"""
+
+
+def test_perf_trace_on_our_clock():
+    marks = [(1000000000, 15000000), (9000000000, 35000000)]
+    found = rxperf.slow_calls(PERF_TRACE.splitlines(), 42, marks)
+    offset = 9000000000 - 3487532500000
+    assert [(call.comm, call.tid, call.call, call.path, call.start_ns - offset) for call in found] == [
+        ("smaps-reader", 19080, "read", "/proc/19081/smaps_rollup", 3486264182000),
+        ("ssh", 22478, "munmap", None, 3486807827000),
+        ("a b/c", 999999999, "read", None, 3486900000000),
+    ]
+    assert all(call.how == "perf_trace" and call.on_cpu_ns is None for call in found)
+
+
+@pytest.mark.parametrize("marks", [[], [(5, 80000000)]])
+def test_perf_trace_without_a_mark_of_ours_tells_no_time(marks):
+    assert rxperf.slow_calls(PERF_TRACE.splitlines(), 42, marks) == []
+
+
+def test_lengths_of_probes():
+    assert rxperf.lengths([flow(1)]) == {52}
+    assert rxperf.lengths([flow(1, family=6), flow(2, "tcp_syn")]) == {72, 40, 60}
+
+
+def test_names_of_calls():
+    assert syscalls.name(0, "x86_64") == "read"
+    assert syscalls.name(63, "aarch64") == "read"
+    assert syscalls.name(63, "riscv64") == "syscall_63"
+    assert syscalls.waits("riscv64") == [-1]
+    for machine, table in syscalls.TABLES.items():
+        assert not set(table) & set(syscalls.waits(machine)), machine
+        assert len(set(table.values())) == len(table), machine
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("ERROR: Unknown error -1: couldn't set RLIMIT_MEMLOCK for bpftrace.\n", ""),
+        (
+            "ERROR: couldn't set RLIMIT_MEMLOCK\nwarning: x\nrx.bt:1: ERROR: tracepoint not found: net:y\n",
+            "rx.bt:1: ERROR: tracepoint not found: net:y",
+        ),
+        ("Killed\n", "Killed"),
+    ],
+)
+def test_complaints_of_bpftrace(text, said):
+    assert rxtrace.complaint(text) == said
