@@ -95,6 +95,12 @@ class _Window:
         starts = {host: (result.get("clock") or {}).get("started_ns") for host, result in self.judged.measured.items()}
         return min((start - self.judged.offsets.get(host, 0) for host, start in starts.items() if isinstance(start, int)), default=None)
 
+    def probed(self, offset: int) -> tuple[int, int]:
+        """From when to when probes were sent, on a clock that is ahead of the base by `offset`."""
+        ends = {host: (result.get("clock") or {}).get("ended_ns") for host, result in self.judged.measured.items()}
+        last = max((end - self.judged.offsets.get(host, 0) for host, end in ends.items() if isinstance(end, int)), default=2**62)
+        return (self.since_ns() or 0) + offset, last + offset
+
     def is_tied(self, host: str) -> bool:
         """Whether a probe ties the host's clock to another's."""
         flows = {str(flow["id"]): flow for flow in self.manifest["flows"]}
@@ -134,7 +140,7 @@ def _host(row: Mapping[str, Any], role: str, capture: Mapping[str, Any] | None, 
     if side == "application":
         explained = [replace(one, klass="R") if one.note in ("on_time", "no_cpu") else one for one in explained]
     asked = role == "suspect" and side in SIDES
-    found = _culprits(side, explained, capture, observe, window) if asked else []
+    found = _culprits(side, explained, capture, observe, window, offset) if asked else []
     klass = _class(side, explained, found) if asked else None
     causes = (
         cases.causes(found, explained, klass, capture, observe, lambda one: catalogue_of_causes.match(window.catalogue, one))
@@ -174,10 +180,12 @@ def _host(row: Mapping[str, Any], role: str, capture: Mapping[str, Any] | None, 
     }
 
 
-def _culprits(side: str | None, explained: Sequence[Explained], capture: Mapping, observe: Mapping, window: _Window) -> list[Culprit]:
+def _culprits(
+    side: str | None, explained: Sequence[Explained], capture: Mapping, observe: Mapping, window: _Window, offset: int
+) -> list[Culprit]:
     if side == "application":
         return application.judge(explained, capture, observe, window.ports([one.stall for one in explained]))
-    return culprits.judge(explained, capture)
+    return culprits.judge(explained, capture, window.probed(offset))
 
 
 def _class(side: str | None, explained: Sequence[Explained], found: Sequence[Culprit]) -> str | None:

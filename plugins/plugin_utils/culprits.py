@@ -65,11 +65,13 @@ class Culprit:
         return self.events > 0 and not self.usual
 
 
-def judge(explained: Sequence[Explained], capture: Mapping[str, Any]) -> list[Culprit]:
+def judge(explained: Sequence[Explained], capture: Mapping[str, Any], probed: tuple[int, int] = (0, 2**63)) -> list[Culprit]:
     """The culprits of a host's stalls, worst first; none if nothing is known well enough.
 
     A culprit explains three stalls or more, or half of them where there were fewer. Tasks that only together filled the stalls are named
     with no stall explained.
+
+    :param probed: from when to when probes were sent, the captured host's clock: what ran at other times says nothing
     """
     looked = [one for one in explained if one.note != "outside"]
     xray = Xray(capture)
@@ -77,15 +79,26 @@ def judge(explained: Sequence[Explained], capture: Mapping[str, Any]) -> list[Cu
     for one in looked:
         if one.blocker:
             by_key[one.blocker.key].append((one, one.blocker))
-    found = [_culprit(seen, looked, xray, capture) for seen in by_key.values() if _is_enough(len(seen), len(looked))]
+    known = _Known(looked, xray, capture, probed)
+    found = [_culprit(seen, known) for seen in by_key.values() if _is_enough(len(seen), len(looked))]
     if not found:
-        found = [_beside(seen, looked, xray, capture) for seen in _together(looked)]
+        found = [_beside(seen, known) for seen in _together(looked)]
     if not found:
         found = _by_handling(looked, capture)
     if sum(culprit.events for culprit in found if culprit.confidence == "medium") >= MOST_EVENTS * len(looked):
         for culprit in found:
             culprit.confidence = "high" if culprit.confidence == "medium" and culprit.events >= SURE_EVENTS else culprit.confidence
     return sorted(found, key=lambda culprit: (culprit.usual, -culprit.events, -culprit.held_ms, culprit.comm))
+
+
+@dataclass(frozen=True, slots=True)
+class _Known:
+    """What all culprits of a host are judged by."""
+
+    looked: Sequence[Explained]
+    xray: Xray
+    capture: Mapping[str, Any]
+    probed: tuple[int, int]
 
 
 def _is_enough(events: int, of: int) -> bool:
@@ -103,21 +116,21 @@ def _together(looked: Iterable[Explained]) -> list[list[tuple[Explained, Run]]]:
     return [seen for seen in found.values() if _is_enough(len(seen), len(several))]
 
 
-def _beside(seen: list[tuple[Explained, Run]], looked: Sequence[Explained], xray: Xray, capture: Mapping[str, Any]) -> Culprit:
-    culprit = _culprit(seen, looked, xray, capture)
-    culprit.because.insert(0, f"it filled {100 * (culprit.share or 0):.0f}% of {len(seen)} of {len(looked)} stalls, others the rest")
+def _beside(seen: list[tuple[Explained, Run]], known: _Known) -> Culprit:
+    culprit = _culprit(seen, known)
+    culprit.because.insert(0, f"it filled {100 * (culprit.share or 0):.0f}% of {len(seen)} of {len(known.looked)} stalls, others the rest")
     culprit.events, culprit.confidence = 0, "low"
     return culprit
 
 
-def _culprit(seen: list[tuple[Explained, Run]], looked: Sequence[Explained], xray: Xray, capture: Mapping[str, Any]) -> Culprit:
+def _culprit(seen: list[tuple[Explained, Run]], known: _Known) -> Culprit:
     runs = [run for _, run in seen]
     worst = max(runs, key=_length_ns)
     stacks = _stacks(runs)
     intervals = [interval for run in runs for interval in run.intervals]
     in_kernel = not worst.vector and worst.klass != "Q"
     call = None if not in_kernel else next((name for stack, _ in stacks if (name := classes.syscall(stack))), None)
-    calls = [] if not in_kernel or worst.how == "hole" else slow_calls.of_process(capture, worst.task.pid, intervals, call)
+    calls = [] if not in_kernel or worst.how == "hole" else slow_calls.of_process(known.capture, worst.task.pid, intervals, call)
     share = sum(run.share for run in runs) / len(runs)
     culprit = Culprit(
         comm=worst.task.comm,
@@ -139,12 +152,12 @@ def _culprit(seen: list[tuple[Explained, Run]], looked: Sequence[Explained], xra
         syscall=(calls[0]["call"] if calls else None) or call,
     )
     is_traced = sum(one.gap is not None for one, _ in seen) >= MOST_EVENTS * len(seen)
-    culprit.because.append(f"it kept CPU {_and(culprit.cpus)} for {100 * share:.0f}% of {len(seen)} of {len(looked)} stalls")
+    culprit.because.append(f"it kept CPU {_and(culprit.cpus)} for {100 * share:.0f}% of {len(seen)} of {len(known.looked)} stalls")
     if is_traced:
         culprit.because.append("the trace shows that the delayed probes were handled there")
-    culprit.usual = _is_usual(culprit, seen, looked, xray, capture)
-    culprit.confidence = _confidence(culprit, len(looked), is_traced)
-    _identify(culprit, capture)
+    culprit.usual = _is_usual(culprit, seen, known)
+    culprit.confidence = _confidence(culprit, len(known.looked), is_traced)
+    _identify(culprit, known.capture)
     return culprit
 
 
@@ -156,23 +169,24 @@ def _confidence(culprit: Culprit, of: int, is_traced: bool) -> str:
     return "high" if culprit.events >= MOST_EVENTS * of else "medium"
 
 
-def _is_usual(
-    culprit: Culprit, seen: list[tuple[Explained, Run]], looked: Sequence[Explained], xray: Xray, capture: Mapping[str, Any]
-) -> bool:
+def _is_usual(culprit: Culprit, seen: list[tuple[Explained, Run]], known: _Known) -> bool:
     """Whether it runs as much, or as long at a time, on these CPUs while nothing stalls."""
-    around, quiet = _rates(culprit, capture, xray)
+    around, quiet = _rates(culprit, known.capture, known.xray)
     if around > 0 and quiet is not None:
-        culprit.because.append(f"it is in {around:.3g} samples a second around stalls and in {quiet:.3g} elsewhere")
+        culprit.because.append(f"it is in {around:.0f} samples a second around stalls and in {quiet:.0f} elsewhere")
     if around > 0 and quiet is not None and quiet >= AS_QUIET * around:
         return True
     if culprit.vector or culprit.pid is None:
         return False
     typical = EXPLAINED * median(_length_ns(run) for _, run in seen)
-    stalls = [(one.start_ns - SLACK_NS, one.drain_ns + SLACK_NS) for one in looked]
+    stalls = [(one.start_ns - SLACK_NS, one.drain_ns + SLACK_NS) for one in known.looked]
     apart = [
         run
-        for run in xray.runs_of(culprit.pid, culprit.cpus)
-        if run.end_ns - run.start_ns >= typical and not any(start < run.end_ns and run.start_ns < end for start, end in stalls)
+        for run in known.xray.runs_of(culprit.pid, culprit.cpus)
+        if run.end_ns - run.start_ns >= typical
+        and known.probed[0] <= run.start_ns
+        and run.end_ns <= known.probed[1]
+        and not any(start < run.end_ns and run.start_ns < end for start, end in stalls)
     ]
     if apart:
         culprit.because.append(f"{len(apart)} runs of it there that were as long met no stall")

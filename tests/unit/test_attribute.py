@@ -105,6 +105,14 @@ def test_one_whose_long_runs_mostly_meet_no_stall_is_not_the_cause():
     assert culprit["usual"] and any("met no stall" in sentence for sentence in culprit["because"])
 
 
+def test_what_ran_before_the_first_probe_speaks_for_nobody():
+    capture = stalled(STALLS)
+    for number in range(20):
+        capture.run(-4 + 0.15 * number, -3.9 + 0.15 * number)
+    (culprit,) = row(capture)["capture"]["culprits"]
+    assert not culprit["usual"] and not any("met no stall" in sentence for sentence in culprit["because"])
+
+
 @pytest.mark.parametrize(("count", "confidence"), [(1, "medium"), (2, "medium"), (3, "high")])
 def test_few_stalls_count_for_less(count, confidence):
     found = row(stalled(STALLS[:count]), in_capture=STALLS[:count])
