@@ -342,6 +342,12 @@ def test_a_service_whose_control_group_ran_out_of_quota():
     assert "out of CPU quota 12 times" in found["capture"]["sentence"] and "cfs-throttle" in [cause["id"] for cause in found["causes"]]
 
 
+def test_a_group_of_which_nobody_was_seen_is_named_as_a_group():
+    found = row(Capture(), component="app:web", host="node-b1-1", observe=throttled(12, 1_300_000))
+    assert (found["trigger"]["comm"], found["trigger"]["pid"], found["capture"]["confidence"]) == ("pod", None, "low")
+    assert "who of it used that up was not seen" in found["capture"]["sentence"]
+
+
 def test_a_service_that_is_late_by_itself_is_named_by_its_connections():
     connection = {
         "local": "10.244.4.1:30080",
