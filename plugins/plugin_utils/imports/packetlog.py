@@ -20,7 +20,7 @@ from ansible_collections.fleet.stall.plugins.plugin_utils.imports.hping import R
 from ansible_collections.fleet.stall.plugins.plugin_utils.imports.sawtooth import Stall
 from ansible_collections.fleet.stall.plugins.plugin_utils.xray import IDLE_PID, Task
 
-ROWS_LIMIT = 2_000_000
+ROWS_LIMIT = 500_000
 # A backlog is handled at once: what came later is none of it
 AT_ONCE_S = 0.005
 # Rows before the backlog that are looked at for who handled packets just before
@@ -104,6 +104,7 @@ def recognises(line: str) -> bool:
 def read(lines: Iterable[str]) -> PacketLog:
     """Never raises; lines that are no row count as skipped."""
     log = PacketLog()
+    tasks: dict[Task, Task] = {}
     order: list[str] = []
     for line in lines:
         if not log.rows and (named := _heading(line)):
@@ -115,7 +116,7 @@ def read(lines: Iterable[str]) -> PacketLog:
         elif len(log.rows) >= ROWS_LIMIT:
             log.omitted += 1
         else:
-            log.rows.append(row)
+            log.rows.append(Row(tasks.setdefault(row.task, row.task), row.number, row.cpu, row.at_s))
     for at, number in enumerate(_numbers([row.number for row in log.rows])):
         row = log.rows[at]
         log.rows[at] = Row(row.task, number, row.cpu, row.at_s)
