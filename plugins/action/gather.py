@@ -39,6 +39,8 @@ class ActionModule(HostAction):
         for name in (self.job.status, self.job.job):
             run.remove_host_file(host, name)
         self._clean_up(host, job["dir"])
+        if missing := outcome.narrowed(content):
+            warn(f"{printable(host)} is captured as far as that goes: {printable('; '.join(missing), 1000)}.")
         return {"measured": content.get("status") == "measured", "bytes": len(printed)}
 
     def _clean_up(self, host: str, directory: str) -> None:

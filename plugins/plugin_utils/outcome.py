@@ -13,6 +13,7 @@ from ansible_collections.fleet.stall.plugins.plugin_utils.jobs import OBSERVE, J
 
 _NOT_FOUND = re.compile(r"(?:No such file or directory|not found)", re.IGNORECASE)
 _SHELL_CODES = (126, 127)
+CAPTURE_NEEDS = ("rx_trace", "recorder", "slow_calls")
 _OLD_PYTHON = re.compile(r"ansible-core requires a minimum of Python|SyntaxError|f-strings|future feature annotations", re.IGNORECASE)
 
 
@@ -71,6 +72,18 @@ def started(result: dict[str, Any], become: bool) -> dict[str, Any]:
     ends, deadline = (job.get(key) for key in ("ends_at_host", "deadline_at_host"))
     lingers_s = deadline - ends if isinstance(ends, (int, float)) and isinstance(deadline, (int, float)) else 0
     return {"state": "started", "become": become, "lingers_s": lingers_s, **{key: job[key] for key in ("dir", "result", "pid")}}
+
+
+def narrowed(content: dict[str, Any]) -> list[str]:
+    """Why a capture could not look at all that it should have, or had to make do, a reason once; what costs extra is left out of it."""
+    capabilities = content.get("capabilities")
+    found = [capabilities.get(name) for name in CAPTURE_NEEDS] if isinstance(capabilities, dict) else []
+    reasons = [
+        str(each.get("reason") or "no reason is known")
+        for each in found
+        if isinstance(each, dict) and not (each.get("available") and each.get("reason") is None)
+    ]
+    return list(dict.fromkeys(reasons))
 
 
 def of_result(result: dict[str, Any], interpreter: str, job: Job = OBSERVE) -> Failure | None:

@@ -94,6 +94,22 @@ def test_a_capture_that_is_refused_is_named_as_one():
     assert "capture was started" in outcome.interrupted(CAPTURE).reason and outcome.stopped(CAPTURE).stage == "capture"
 
 
+@pytest.mark.parametrize(
+    ("capabilities", "reasons"),
+    [
+        ({"rx_trace": {"available": True, "reason": None}, "recorder": {"available": True}, "slow_calls": {"available": True}}, []),
+        ({"rx_trace": {"available": True, "how": "perf", "reason": "bpftrace is not installed"}}, ["bpftrace is not installed"]),
+        ({"rx_trace": {"available": False, "reason": "no x"}, "slow_calls": {"available": False, "reason": "no x"}}, ["no x"]),
+        ({"recorder": {"available": False, "reason": None}, "strace": {"available": False, "reason": "off"}}, ["no reason is known"]),
+        ("nonsense", []),
+        ({"recorder": 7}, []),
+    ],
+)
+def test_what_a_capture_lacks_is_told_once(capabilities, reasons):
+    assert outcome.narrowed({"capabilities": capabilities}) == reasons
+    assert outcome.narrowed({"flows": []}) == []
+
+
 def test_what_the_become_program_said_is_the_reason():
     message = "Premature end of stream waiting for become success.\n>>> Standard Error\n/bin/sh: 1: sudo: not found\n"
     assert outcome.of_error(message).reason == "/bin/sh: 1: sudo: not found" and outcome.of_error(message).become

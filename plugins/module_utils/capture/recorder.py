@@ -182,7 +182,7 @@ def ring_s(hz: int, cpus: int) -> float:
 def unavailable() -> Optional[str]:
     """Why perf can't be used here, with the remedy; None if it may work."""
     if bounded.find("perf") is None:
-        return "perf is not installed: install the package linux-perf (or linux-tools, perf), or set stall_capture_packages"
+        return "perf is not installed: install the package linux-perf (or linux-tools, perf)"
     if os.geteuid() != 0:
         return "sampling all CPUs is for root: capture as root (stall_become)"
     return None

@@ -166,7 +166,7 @@ class RxTrace:
 def unavailable() -> Optional[str]:
     """Why bpftrace can't be used here, with the remedy; None if it may work."""
     if bounded.find("bpftrace") is None:
-        return "bpftrace is not installed: install the package bpftrace (stall_capture_packages)"
+        return "bpftrace is not installed: install the package bpftrace"
     if os.geteuid() != 0:
         return "tracing is for root: capture as root (stall_become)"
     return None
