@@ -88,7 +88,7 @@ def find(rows: Iterable[Handled], intervals_ns: Dict[Optional[int], int], thresh
     A gap: what flows were late at the same time on the same CPU. It starts when the first of their probes was due and ends when the
     first was handled. `handled`: what that CPU handled from 50 ms before to the last of the backlog.
     """
-    ordered = sorted(rows, key=_order)
+    ordered = sorted(rows, key=order)
     finder = Finder(intervals_ns, threshold_ns)
     late = [found for found in map(finder.add, ordered) if found]
     by_cpu: Dict[int, List[Handled]] = {}
@@ -97,7 +97,8 @@ def find(rows: Iterable[Handled], intervals_ns: Dict[Optional[int], int], thresh
     return [_described(gap, by_cpu[gap.cpu], intervals_ns) for gap in merged(late)]
 
 
-def _order(row: Handled) -> Tuple[int, int, int]:
+def order(row: Handled) -> Tuple[int, int, int]:
+    """Key to sort rows by time."""
     return row.at_ns, row.cpu, -1 if row.flow is None else row.flow
 
 

@@ -46,6 +46,7 @@ class Parser:
 
     def __init__(self, flows: Sequence[Dict[str, Any]], mark: str) -> None:
         self.mark = mark
+        self._rows = (f"@r{mark}a[", f"@r{mark}b[")
         self._echo = {flow["id"]: flow["id"] for flow in flows if flow["protocol"] == "icmp"}
         self._tcp: Dict[Tuple[int, int, int, Optional[int]], int] = {}
         for flow in flows:
@@ -55,28 +56,25 @@ class Parser:
 
     def parse(self, line: str) -> Line:
         """None for what is not understood: a line cut off, a line of someone else's."""
-        if not line.startswith(self.mark):
-            return None
-        kind, _, rest = line[len(self.mark) :].partition(" ")
         try:
-            if kind == "i":
-                return self._handled_echo(rest.split(" ", 6))
-            if kind == "t":
-                return self._handled_tcp(rest.split(" ", 8))
+            if line.startswith(self._rows):
+                return self._handled(line)
+            if not line.startswith(self.mark):
+                return None
+            kind, _, rest = line[len(self.mark) :].partition(" ")
             if kind == "c":
                 return _slow_call(rest.split(" ", 8))
             return Heartbeat(int(rest)) if kind == "h" else None
         except (ValueError, IndexError, OverflowError):
             return None
 
-    def _handled_echo(self, words: List[str]) -> Handled:
-        at, cpu, pid, tid, flow, number = map(int, words[:6])
-        return Handled(at, cpu, pid, tid, words[6], self._echo.get(_native(flow)), _native(number))
-
-    def _handled_tcp(self, words: List[str]) -> Handled:
-        at, cpu, pid, tid, family, address, ports, sequence = map(int, words[:8])
-        source_port, port = divmod(_native(ports), 65536)
-        return Handled(at, cpu, pid, tid, words[8], self.flow_of(family, address, port, source_port), _native(sequence))
+    def _handled(self, line: str) -> Handled:
+        key, _, comm = line.partition("]: ")
+        at, cpu, pid, tid, kind, first, second, third = map(int, key.partition("[")[2].split(", "))
+        if kind == 0:
+            return Handled(at, cpu, pid, tid, comm, self._echo.get(_native(first)), _native(second))
+        source_port, port = divmod(_native(second), 65536)
+        return Handled(at, cpu, pid, tid, comm, self.flow_of(kind, first, port, source_port), _native(third))
 
     def flow_of(self, family: int, address: int, port: int, source_port: int) -> Optional[int]:
         """The flow of a segment; one whose source or source port the plan leaves open takes what no other does."""

@@ -3,6 +3,9 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """The bpftrace program of a capture, made for one host: who handled each probe, and which system calls kept a CPU for long.
 
+What handled probes goes into maps that are printed twice a second: a line at a time would wake bpftrace up for each probe, on the CPU and
+in the path that is being measured. Of two maps, one is filled while the other is printed.
+
 Fields of struct sk_buff: __netif_receive_skb_core, where the tracepoint is, has skb->data at the network header; icmp_rcv, before
 icmp_echo, has the transport header set. Constants are in the byte order of the host, since the kernel's words are read as they lie.
 """
@@ -33,17 +36,33 @@ def program(source: str, token: int, flows: Sequence[Dict[str, Any]], netns: int
     Without `btf`, the kernel's types come from its headers, which must be installed then.
 
     `mark` opens each line: names of processes and files are anybody's to choose, and may hold line feeds.
-    Lines that it prints, each field but the last without blanks (numbers in decimal, packet words as they lie in memory):
-    ``h NSECS`` heartbeat; ``i NSECS CPU PID TID FLOW NUMBER COMM`` an echo request; ``t NSECS CPU PID TID FAMILY ADDRESS PORTS SEQ COMM``
-    a SYN or a segment with data; ``c START NSECS ON_CPU CPU PID TID CALL FD COMM|FSTYPE|NAME|PARENT|..`` a slow call.
+    Lines that it prints (numbers in decimal, packet words as they lie in memory):
+    ``@rMARKa[NSECS, CPU, PID, TID, KIND, WORD, WORD, WORD]: COMM`` a handled probe, in no order: KIND 0, an echo request, with FLOW,
+    NUMBER, 0; KIND 4 or 6, a SYN or a segment with data, with the last word of the source ADDRESS, PORTS, SEQUENCE.
+    ``MARKh NSECS`` after all probes that were handled before the last of these.
+    ``MARKc START NSECS ON_CPU CPU PID TID CALL FD COMM|FSTYPE|NAME|PARENT|..`` a slow call.
     """
     parts = [_kprobe(token, netns)] if source == "kprobe" else [_tracepoint(token, flows, netns)]
     if slow_call_ms:
         parts.append(_slow_calls(slow_call_ms))
-    parts.append(f'interval:ms:{HEARTBEAT_MS} {{ printf("h %lu\\n", nsecs); @quota = (uint64)0; }}')
+    parts.append(_turn())
     if not btf:
         parts.insert(0, "\n".join(f"#include <{header}>" for header in HEADERS + (CALL_HEADERS if slow_call_ms else ())))
-    return "\n".join(parts).replace('printf("', f'printf("{mark}') + "\n"
+    return "\n".join(parts).replace('printf("', f'printf("{mark}').replace("@rows", f"@r{mark}") + "\n"
+
+
+def _turn() -> str:
+    """Print one map while the other is filled, then the heartbeat."""
+    return f"""interval:ms:{HEARTBEAT_MS} {{
+  @quota = (uint64)0;
+  if (@side == 0) {{ @side = (uint64)1; print(@rowsa); clear(@rowsa); }} else {{ @side = (uint64)0; print(@rowsb); clear(@rowsb); }}
+  printf("h %lu\\n", nsecs);
+}}"""
+
+
+def _row(kind: int, *words: str) -> str:
+    key = f"[nsecs, cpu, pid, tid, {kind}, {', '.join(words)}] = comm;"
+    return f"if (@side == 0) {{ @rowsa{key} }} else {{ @rowsb{key} }}"
 
 
 def word(packed: bytes) -> int:
@@ -57,7 +76,7 @@ def _echo(header: str, kind: int, token: int, netns: int) -> str:
       $e = (uint32 *)({header});
       if (*(uint8 *)$e == {kind} && *($e + 2) == (uint32){magic} && *($e + 3) == (uint32){wanted}
           && $skb->dev->nd_net.net->ns.inum == {netns}) {{
-        printf("i %lu %d %d %d %u %u %s\\n", nsecs, cpu, pid, tid, *($e + 4), *($e + 5), comm);
+        {_row(0, "*($e + 4)", "*($e + 5)", "(uint32)0")}
       }}"""
 
 
@@ -110,7 +129,7 @@ def _tcp_part(family: int, flows: Sequence[Dict[str, Any]], netns: int) -> str:
         if (($f & 18) == 2 || (($f & 2) == 0 && {length} > $l + (*($t + 12) >> 4) * 4)) {{
           if (@quota < {TCP_ROWS_PER_S} && $skb->dev->nd_net.net->ns.inum == {netns}) {{
             @quota = @quota + 1;
-            printf("t %lu %d %d %d {family} %u %u %u %s\\n", nsecs, cpu, pid, tid, $a, *(uint32 *)$t, *(uint32 *)($t + 4), comm);
+            {_row(family, "$a", "*(uint32 *)$t", "*(uint32 *)($t + 4)")}
           }}
         }}
       }}"""

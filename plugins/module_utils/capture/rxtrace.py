@@ -14,12 +14,14 @@ from typing import Any, Dict, List, Optional, Tuple
 from ansible_collections.fleet.stall.plugins.module_utils import sockets
 from ansible_collections.fleet.stall.plugins.module_utils.capture import bounded, rxprogram
 from ansible_collections.fleet.stall.plugins.module_utils.capture.clock import monotonic_ns
-from ansible_collections.fleet.stall.plugins.module_utils.capture.gaps import Handled
+from ansible_collections.fleet.stall.plugins.module_utils.capture.gaps import Handled, order
 from ansible_collections.fleet.stall.plugins.module_utils.capture.rxlines import Heartbeat, Parser, SlowCall
 
 MOST_BYTES = 48 << 20
 READ_BYTES = 1 << 20
 MOST_ROWS = 400000
+# Of a map: probes in half a second, threads in system calls.
+MOST_KEYS = 16384
 NETNS = "/proc/self/ns/net"
 BTF = "/sys/kernel/btf/vmlinux"
 # What is tried, best first: where the packets are seen, and whether slow calls are watched as well.
@@ -63,6 +65,7 @@ class RxTrace:
         self._tail: Optional[Tail] = None
         self._until = time.monotonic() + seconds
         self.bytes_written = 0
+        self._turn: List[Handled] = []
         self._stopped_ns: Optional[int] = None
 
     def start(self) -> bool:
@@ -79,7 +82,8 @@ class RxTrace:
         program, output = (os.path.join(self._workdir, name) for name in ("rx.bt", "rx.out"))
         with open(program, "w") as file:
             file.write(text)
-        argv = [str(bounded.find("env")), f"BPFTRACE_STRLEN={rxprogram.NAME_BYTES}", str(bounded.find("bpftrace")), "-B", "line", program]
+        limits = [f"BPFTRACE_STRLEN={rxprogram.NAME_BYTES}", f"BPFTRACE_MAP_KEYS_MAX={MOST_KEYS}"]
+        argv = [str(bounded.find("env")), *limits, str(bounded.find("bpftrace")), "-B", "line", program]
         try:
             self._tool = bounded.Tool(argv, max(1.0, self._until - time.monotonic()), MOST_BYTES, output, to_stdout=True)
         except OSError as error:
@@ -107,14 +111,20 @@ class RxTrace:
         for line in tail.lines():
             found = self._parser.parse(line)
             if isinstance(found, Handled):
-                rows.append(found)
+                self._turn.append(found)
             elif isinstance(found, SlowCall):
                 if self._stopped_ns is None or found.start_ns + found.duration_ns < self._stopped_ns:
                     calls.append(found)
             elif isinstance(found, Heartbeat):
                 self.ready = True
-        self.rows += rows[: max(0, MOST_ROWS - len(self.rows))]
+                rows += self._turned()
         return rows, calls
+
+    def _turned(self) -> List[Handled]:
+        """The rows of the last half second, put in order; they come in none."""
+        rows, self._turn = sorted(self._turn, key=order), []
+        self.rows += rows[: max(0, MOST_ROWS - len(self.rows))]
+        return rows
 
     def _ended(self) -> None:
         assert self._tool is not None
@@ -144,14 +154,12 @@ class RxTrace:
         self.bytes_written = self._tool.size()
         rows: List[Handled] = []
         calls: List[SlowCall] = []
-        while True:
+        for _ in range(MOST_BYTES // READ_BYTES + 1):
             more = self._read(self._tail)
-            if more == ([], []):
-                break
             rows += more[0]
             calls += more[1]
         self._tool.discard()
-        return rows, calls
+        return rows + self._turned(), calls
 
     def capabilities(self) -> Dict[str, Dict[str, Any]]:
         """The rows rx_trace and slow_calls of `capabilities`. What is available has a `how` even where it ended early."""
