@@ -13,7 +13,7 @@ from pathlib import Path
 
 from tests.lab import topology
 
-from . import probers, profiles, screen
+from . import observer_effect, probers, profiles, screen
 
 CHECKOUT = Path(__file__).resolve().parents[2]
 NAME = f"bench-{os.getpid()}"
@@ -43,6 +43,7 @@ def main() -> int:
     figures["profiles"] = profiles.compare()
     with raised(hosts=2) as (_, lab):
         figures["prober"] = probers.compare(lab)
+        figures["capture"] = observer_effect.compare(lab)
     with raised(hosts=screen.HOSTS) as (directory, lab):
         figures["screen"] = screen.compare(directory, [host.address for host in lab.hosts])
     text = json.dumps(figures, indent=2)
