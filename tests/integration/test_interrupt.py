@@ -126,10 +126,10 @@ def test_interrupted_in_a_capture_it_leaves_nothing(lab, tmp_path):
 @pytest.mark.lab
 def test_killed_in_a_capture_it_leaves_what_ends_itself_and_can_be_gathered(lab, tmp_path):
     before, halted = set(running(*TOOLS)), set(stopped())
-    playing = captured(lab, tmp_path, 8)
+    playing = captured(lab, tmp_path, 5)
     os.killpg(playing.pid, signal.SIGKILL)
     playing.communicate(timeout=10)
-    assert within(8 + 40, lambda: not observers() and not running(CAPTURE) and not set(running(*TOOLS)) - before)
+    assert within(5 + 40, lambda: not observers() and not running(CAPTURE) and not set(running(*TOOLS)) - before)
     assert not set(stopped()) - halted
     resumed = run.diagnose(lab.inventory, tmp_path, run=run.newest(tmp_path).name)
     assert resumed.rc == 0, resumed.screen
