@@ -12,6 +12,8 @@ from typing import Any, Dict, Iterable, List, NamedTuple, Optional, Sequence, Tu
 BEFORE_NS = 50000000
 MOST_ROWS_BEFORE = 40
 MOST_ROWS = 150
+# Rows in which each flow's last one before a gap is looked for.
+LOOK_BACK = 5000
 # A probe that comes so much after its turn was held
 NOTABLE_NS = 1000000
 
@@ -94,7 +96,8 @@ def find(rows: Iterable[Handled], intervals_ns: Dict[Optional[int], int], thresh
     by_cpu: Dict[int, List[Handled]] = {}
     for row in ordered:
         by_cpu.setdefault(row.cpu, []).append(row)
-    return [_described(gap, by_cpu[gap.cpu], intervals_ns) for gap in merged(late)]
+    times = {cpu: [row.at_ns for row in on_it] for cpu, on_it in by_cpu.items()}
+    return [_described(gap, by_cpu[gap.cpu], times[gap.cpu], intervals_ns) for gap in merged(late)]
 
 
 def order(row: Handled) -> Tuple[int, int, int]:
@@ -116,8 +119,7 @@ def merged(late: Sequence[Late]) -> List[Late]:
     return found
 
 
-def _described(gap: Late, rows: Sequence[Handled], intervals_ns: Dict[Optional[int], int]) -> Dict[str, Any]:
-    times = [row.at_ns for row in rows]
+def _described(gap: Late, rows: Sequence[Handled], times: Sequence[int], intervals_ns: Dict[Optional[int], int]) -> Dict[str, Any]:
     first = bisect.bisect_left(times, gap.end_ns)
     before = bisect.bisect_left(times, gap.start_ns - BEFORE_NS)
     last = _end_of_backlog(rows, first, intervals_ns)
@@ -127,7 +129,7 @@ def _described(gap: Late, rows: Sequence[Handled], intervals_ns: Dict[Optional[i
 
 def _end_of_backlog(rows: Sequence[Handled], first: int, intervals_ns: Dict[Optional[int], int]) -> int:
     """Index after the last row that came after its turn, which is counted from its flow's last row before the gap's end."""
-    turn_ns = {row.flow: row.at_ns for row in rows[:first]}
+    turn_ns = {row.flow: row.at_ns for row in rows[max(0, first - LOOK_BACK) : first]}
     until, end = rows[first].at_ns + max(intervals_ns.values(), default=0), first + 1
     for index in range(first, len(rows)):
         row = rows[index]

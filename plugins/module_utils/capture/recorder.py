@@ -98,8 +98,10 @@ class Recorder:
         if not self._tool.poll():
             self._ended(now)
             return
-        self.ready = self.ready or now - self._started >= READY_S
-        if not self.ready or self._how == "plain" or now - self._looked < BETWEEN_S:
+        if now - self._started < READY_S:  # a signal now would kill it
+            return
+        self.ready = True
+        if self._how == "plain" or now - self._looked < BETWEEN_S:
             return
         written = self._written()
         if written >= self.bytes_limit:

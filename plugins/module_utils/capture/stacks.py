@@ -29,6 +29,8 @@ class Recording(NamedTuple):
 
 def read(paths: Sequence[str]) -> Recording:
     """All samples of the files, oldest first."""
+    if not paths:
+        return Recording([], [], [], [])
     symbols = Symbols.load()
     problems = [] if symbols.available else [f"the stacks have no names: {symbols.reason}"]
     samples: List[Sample] = []
