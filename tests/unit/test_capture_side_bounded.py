@@ -76,7 +76,7 @@ def test_time_is_up_even_for_one_that_does_not_listen(tool, monkeypatch):
     running = tool(DEAF, seconds=0.2)
     shell = shell_of(running)
     assert until(lambda: gone(shell))
-    assert not running.poll()
+    assert until(lambda: not running.poll())
     assert running.code == 128 + 9
 
 
