@@ -51,7 +51,7 @@ def remedies(causes_: Sequence[Match]) -> list[dict[str, Any]]:
 
 def of_culprit(culprit: Culprit, explained: Sequence[Explained], capture: Mapping[str, Any], observe: Mapping[str, Any]) -> dict[str, Any]:
     """The case of one culprit (docs/ARCHITECTURE.md)."""
-    own = [one for one in explained if one.blocker and one.blocker.key == culprit.key]
+    own = [one for one in explained if culprit.ran(one.blocker)]
     own = own or [one for one in explained if one.cpu in culprit.cpus]
     is_traced = any(one.gap is not None for one in own)
     return {

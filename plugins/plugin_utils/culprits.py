@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from statistics import median
 from typing import Any
 
-from ansible_collections.fleet.stall.plugins.plugin_utils import classes, slow_calls
+from ansible_collections.fleet.stall.plugins.plugin_utils import classes, slow_calls, usual
 from ansible_collections.fleet.stall.plugins.plugin_utils.stalls_join import MS, SLACK_NS
 from ansible_collections.fleet.stall.plugins.plugin_utils.timeline import EXPLAINED, NAMED, Explained, Run
 from ansible_collections.fleet.stall.plugins.plugin_utils.xray import IDLE_PID, Xray
@@ -20,16 +20,19 @@ from ansible_collections.fleet.stall.plugins.plugin_utils.xray import IDLE_PID, 
 SURE_EVENTS = 3
 # A culprit of so many of the stalls is beyond doubt
 MOST_EVENTS = 0.7
-# What runs this much as often while nothing stalls is there anyway
-AS_QUIET = 0.7
-STACKS_KEPT = 8
+# One of fewer stalls than this is doubtful beside others
+FEW_EVENTS = 0.3
+STACKS_KEPT = 200
+# Of these classes is what a task does in the kernel
+IN_KERNEL = ("T", "SI", "I")
 
 
 @dataclass(slots=True)
 class Culprit:
     """``events``: stalls that it explains; ``held_ms``: that it kept the CPU in them; ``usual``: it runs as much while nothing stalls.
 
-    ``share``: mean share of its stalls, None where no samples tell; ``because``: sentences.
+    ``share``: mean share of its stalls, None where no samples tell; ``because``: sentences. ``pid`` None, ``pids`` many: a program that is
+    started anew each time.
     """
 
     comm: str
@@ -54,11 +57,13 @@ class Culprit:
     unit: str | None = None
     container: str | None = None
     cgroup: str | None = None
+    pids: tuple[int, ...] = ()
 
-    @property
-    def key(self) -> tuple[str, object]:
-        """As of a run of it."""
-        return ("softirq", self.vector) if self.vector else ("pid", self.pid)
+    def ran(self, run: Run | None) -> bool:
+        """Whether a run is its own."""
+        if run is None or self.vector or run.vector:
+            return run is not None and run.vector == self.vector
+        return run.task.pid in (self.pids or (self.pid,))
 
     @property
     def explains(self) -> bool:
@@ -68,7 +73,8 @@ class Culprit:
 def judge(explained: Sequence[Explained], capture: Mapping[str, Any], probed: tuple[int, int] = (0, 2**63)) -> list[Culprit]:
     """The culprits of a host's stalls, worst first; none if nothing is known well enough.
 
-    A culprit explains three stalls or more, or half of them where there were fewer. Tasks that only together filled the stalls are named
+    A culprit explains three stalls or more, or half of them where there were fewer; processes of one name count together where none of
+    them does by itself (a program that a script starts each time). Tasks that only together filled the stalls are named
     with no stall explained.
 
     :param probed: from when to when probes were sent, the captured host's clock: what ran at other times says nothing
@@ -80,7 +86,9 @@ def judge(explained: Sequence[Explained], capture: Mapping[str, Any], probed: tu
         if one.blocker:
             by_key[one.blocker.key].append((one, one.blocker))
     known = _Known(looked, xray, capture, probed)
-    found = [_culprit(seen, known) for seen in by_key.values() if _is_enough(len(seen), len(looked))]
+    enough = [seen for seen in by_key.values() if _is_enough(len(seen), len(looked))]
+    enough += _by_name([seen for seen in by_key.values() if not _is_enough(len(seen), len(looked))], len(looked))
+    found = [_culprit(seen, known) for seen in enough]
     if not found:
         found = [_beside(seen, known) for seen in _together(looked)]
     if not found:
@@ -88,6 +96,9 @@ def judge(explained: Sequence[Explained], capture: Mapping[str, Any], probed: tu
     if sum(culprit.events for culprit in found if culprit.confidence == "medium") >= MOST_EVENTS * len(looked):
         for culprit in found:
             culprit.confidence = "high" if culprit.confidence == "medium" and culprit.events >= SURE_EVENTS else culprit.confidence
+    for culprit in found:
+        if culprit.confidence == "medium" and culprit.events < FEW_EVENTS * len(looked):
+            culprit.confidence = "low"
     return sorted(found, key=lambda culprit: (culprit.usual, -culprit.events, -culprit.held_ms, culprit.comm))
 
 
@@ -103,6 +114,15 @@ class _Known:
 
 def _is_enough(events: int, of: int) -> bool:
     return events >= SURE_EVENTS or 2 * events >= of
+
+
+def _by_name(rest: Iterable[list[tuple[Explained, Run]]], of: int) -> list[list[tuple[Explained, Run]]]:
+    found: dict[str, list[tuple[Explained, Run]]] = defaultdict(list)
+    for seen in rest:
+        for one, run in seen:
+            if not run.vector:
+                found[run.task.comm].append((one, run))
+    return [seen for seen in found.values() if _is_enough(len(seen), of)]
 
 
 def _together(looked: Iterable[Explained]) -> list[list[tuple[Explained, Run]]]:
@@ -125,23 +145,24 @@ def _beside(seen: list[tuple[Explained, Run]], known: _Known) -> Culprit:
 
 def _culprit(seen: list[tuple[Explained, Run]], known: _Known) -> Culprit:
     runs = [run for _, run in seen]
-    worst = max(runs, key=_length_ns)
+    worst = max(runs, key=lambda run: run.ns)
+    pids = tuple(sorted({run.task.pid for run in runs})) if not worst.vector else ()
     stacks = _stacks(runs)
     intervals = [interval for run in runs for interval in run.intervals]
     in_kernel = not worst.vector and worst.klass != "Q"
     call = None if not in_kernel else next((name for stack, _ in stacks if (name := classes.syscall(stack))), None)
-    calls = [] if not in_kernel or worst.how == "hole" else slow_calls.of_process(known.capture, worst.task.pid, intervals, call)
+    calls = [] if not in_kernel or worst.how == "hole" else slow_calls.of_process(known.capture, pids, intervals, call)
     share = sum(run.share for run in runs) / len(runs)
     culprit = Culprit(
         comm=worst.task.comm,
-        pid=worst.task.pid,
-        tid=worst.task.tid,
+        pid=None if len(pids) > 1 else worst.task.pid,
+        tid=None if len(pids) > 1 else worst.task.tid,
         klass=_most(run.klass for run in runs),
         events=len(seen),
         share=round(min(1.0, share), 3),
         cpus=sorted({run.cpu for run in runs}),
-        held_ms=sum(map(_length_ns, runs)) / MS,
-        longest_ms=_length_ns(worst) / MS,
+        held_ms=sum(run.ns for run in runs) / MS,
+        longest_ms=worst.ns / MS,
         policy=worst.policy,
         vector=worst.vector,
         stacks=stacks[:STACKS_KEPT],
@@ -150,9 +171,12 @@ def _culprit(seen: list[tuple[Explained, Run]], known: _Known) -> Culprit:
         usual=False,
         because=[],
         syscall=(calls[0]["call"] if calls else None) or call,
+        pids=pids,
     )
     is_traced = sum(one.gap is not None for one, _ in seen) >= MOST_EVENTS * len(seen)
     culprit.because.append(f"it kept CPU {_and(culprit.cpus)} for {100 * share:.0f}% of {len(seen)} of {len(known.looked)} stalls")
+    if len(pids) > 1:
+        culprit.because.append(f"{len(pids)} processes of this name did, one after the other")
     if is_traced:
         culprit.because.append("the trace shows that the delayed probes were handled there")
     culprit.usual = _is_usual(culprit, seen, known)
@@ -171,48 +195,22 @@ def _confidence(culprit: Culprit, of: int, is_traced: bool) -> str:
 
 def _is_usual(culprit: Culprit, seen: list[tuple[Explained, Run]], known: _Known) -> bool:
     """Whether it runs as much, or as long at a time, on these CPUs while nothing stalls."""
-    around, quiet = _rates(culprit, known.capture, known.xray)
-    if around > 0 and quiet is not None:
-        culprit.because.append(f"it is in {around:.0f} samples a second around stalls and in {quiet:.0f} elsewhere")
-    if around > 0 and quiet is not None and quiet >= AS_QUIET * around:
-        return True
-    if culprit.vector or culprit.pid is None:
-        return False
-    typical = EXPLAINED * median(_length_ns(run) for _, run in seen)
+    if all(run.how == "hole" for _, run in seen):
+        return False  # It was not sampled in them, so that its samples elsewhere compare with nothing
+    who = usual.Signature(
+        comm=culprit.comm,
+        pids=culprit.pids,
+        cpus=tuple(culprit.cpus),
+        vector=culprit.vector,
+        kernel=culprit.klass in IN_KERNEL,
+        syscall=next((name for stack, _ in culprit.stacks if (name := classes.syscall(stack))), None),
+    )
+    as_often, rates = usual.often(who, known.capture, known.xray)
+    typical = EXPLAINED * median(run.ns for _, run in seen)
     stalls = [(one.start_ns - SLACK_NS, one.drain_ns + SLACK_NS) for one in known.looked]
-    apart = [
-        run
-        for run in known.xray.runs_of(culprit.pid, culprit.cpus)
-        if run.end_ns - run.start_ns >= typical
-        and known.probed[0] <= run.start_ns
-        and run.end_ns <= known.probed[1]
-        and not any(start < run.end_ns and run.start_ns < end for start, end in stalls)
-    ]
-    if apart:
-        culprit.because.append(f"{len(apart)} runs of it there that were as long met no stall")
-    return len(apart) >= len(seen)
-
-
-def _rates(culprit: Culprit, capture: Mapping[str, Any], xray: Xray) -> tuple[float, float | None]:
-    """Samples a second that show it, around stalls and elsewhere; None: nothing else was sampled."""
-    folded = capture.get("folded")
-    if not isinstance(folded, Mapping):
-        return 0.0, None
-    rates: list[float | None] = []
-    for part in ("gaps", "quiet"):
-        seconds, rows = folded.get(f"{part}_s"), folded.get(part)
-        if not isinstance(seconds, (int, float)) or seconds <= 0 or not isinstance(rows, list):
-            rates.append(None)
-            continue
-        rates.append(sum(_count(row, culprit, xray) for row in rows) / seconds)
-    return rates[0] or 0.0, rates[1]
-
-
-def _count(row: Any, culprit: Culprit, xray: Xray) -> int:
-    if not isinstance(row, (list, tuple)) or len(row) != 3 or not isinstance(row[2], int):
-        return 0
-    vector = classes.vector(xray.stack(row[1]) or "")
-    return row[2] if (vector == culprit.vector if culprit.vector else row[0] == culprit.comm and vector is None) else 0
+    apart, met_none = usual.runs_apart(who, known.xray, typical, stalls, known.probed)
+    culprit.because += [sentence for sentence in (rates, met_none) if sentence]
+    return as_often or apart >= len(seen)
 
 
 def _by_handling(looked: Sequence[Explained], capture: Mapping[str, Any]) -> list[Culprit]:
@@ -226,7 +224,7 @@ def _by_handling(looked: Sequence[Explained], capture: Mapping[str, Any]) -> lis
     pid, count = before.most_common(1)[0]
     if not _is_enough(count, len(looked)):
         return []
-    calls = slow_calls.of_process(capture, pid, [])
+    calls = slow_calls.of_process(capture, (pid,), [])
     if not calls:
         return []
     seen = [one for one in blind if one.before and one.before.pid == pid]
@@ -261,23 +259,26 @@ def _by_handling(looked: Sequence[Explained], capture: Mapping[str, Any]) -> lis
 def _identify(culprit: Culprit, capture: Mapping[str, Any]) -> None:
     """Unit, container and cgroup of the process; file and buffer of its calls."""
     processes = capture.get("processes")
-    rows = [processes.get(str(known)) for known in (culprit.pid, culprit.tid)] if isinstance(processes, Mapping) else []
-    row = next((row for row in rows if row), None)
-    if isinstance(row, Mapping) and not culprit.vector:
-        culprit.unit, culprit.container, culprit.cgroup = (_text(row.get(key)) for key in ("unit", "container", "cgroup"))
-        culprit.policy = culprit.policy or _text(row.get("policy"))
+    known = culprit.pids if culprit.pid is None else (culprit.pid, culprit.tid)
+    rows = [row for pid in known if isinstance(row := processes.get(str(pid)), Mapping)] if isinstance(processes, Mapping) else []
+    if rows and not culprit.vector:
+        rows = rows if culprit.pid is None else rows[:1]
+        culprit.unit, culprit.container, culprit.cgroup = (_agreed(rows, key) for key in ("unit", "container", "cgroup"))
+        culprit.policy = culprit.policy or _agreed(rows, "policy")
     for call in culprit.calls:
         if call["call"] == culprit.syscall:
             culprit.path = culprit.path or _text(call["path"])
             culprit.buffer = culprit.buffer or _text(call["buffer"])
 
 
+def _agreed(rows: Iterable[Mapping[str, Any]], key: str) -> str | None:
+    """What all of these processes have in common."""
+    found = {_text(row.get(key)) for row in rows}
+    return found.pop() if len(found) == 1 else None
+
+
 def _text(value: Any) -> str | None:
     return value if isinstance(value, str) and value else None
-
-
-def _length_ns(run: Run) -> int:
-    return sum(end - start for start, end in run.intervals)
 
 
 def _stacks(runs: Iterable[Run]) -> list[tuple[str, float]]:

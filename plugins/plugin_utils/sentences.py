@@ -74,7 +74,7 @@ def _of_culprit(culprit: Culprit, looked: Sequence[Explained]) -> str:
 
 def handled(culprit: Culprit, looked: Sequence[Explained]) -> str:
     """The handler, the CPU and the backlog of the culprit's longest stall."""
-    own = [one for one in looked if one.blocker and one.blocker.key == culprit.key]
+    own = [one for one in looked if culprit.ran(one.blocker)]
     own = own or [one for one in looked if one.cpu in culprit.cpus]
     worst = max(own, key=lambda one: one.drain_ns - one.start_ns, default=None)
     if worst is None or worst.handler is None:
@@ -91,7 +91,7 @@ def name(culprit: Culprit) -> str:
     """Who it is, with process id, unit and container."""
     if culprit.vector:
         return f"the softirq {printable(culprit.vector, 60)}"
-    parts = [f"pid {culprit.pid}"] if culprit.pid is not None else []
+    parts = [f"pid {culprit.pid}"] if culprit.pid is not None else [f"{len(culprit.pids)} processes"] if culprit.pids else []
     parts += [printable(culprit.unit, 80)] if culprit.unit else []
     parts += [f"container {printable(culprit.container, 12)}"] if culprit.container else []
     return printable(culprit.comm, 40) + (f" ({', '.join(parts)})" if parts else "")
@@ -141,9 +141,13 @@ def _nobody(looked: Sequence[Explained], klass: str | None) -> str:
 def _handler_at_work(looked: Sequence[Explained]) -> str:
     one = next(one for one in looked if one.note == "handler")
     leaf = classes.frames(one.own[0][0])[-1:] if one.own else []
-    return f": {printable(one.handler.comm if one.handler else 'the thread that handles packets', 40)} was at work itself" + (
-        f", in {printable(leaf[0], 60)}" if leaf else ""
+    is_thread = one.handler is not None and classes.is_packet_thread(one.handler.comm)
+    who = (
+        f"{printable(one.handler.comm, 40)} was at work itself"
+        if one.handler and is_thread
+        else "the receiving of packets itself took the CPU"
     )
+    return f": {who}" + (f", in {printable(leaf[0], 60)}" if leaf else "")
 
 
 def _raw(looked: Sequence[Explained]) -> str:

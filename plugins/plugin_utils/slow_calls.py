@@ -25,10 +25,11 @@ KEPT = 3
 
 
 def of_process(
-    capture: Mapping[str, Any], pid: int, intervals: Iterable[tuple[int, int]], kernel_call: str | None = None
+    capture: Mapping[str, Any], pids: Sequence[int], intervals: Iterable[tuple[int, int]], kernel_call: str | None = None
 ) -> list[dict[str, Any]]:
     """The calls of a process that overlap when it kept the CPU, by the time they took together; a call without a start counts as well.
 
+    :param pids: of the process, or of several of one name
     :param intervals: when the process kept the CPU, the captured host's clock
     :param kernel_call: the system call that its stacks show, which is preferred
     :return: ``[{call, path, buffer, count, duration_ms (longest), on_cpu_ms, how}]``
@@ -37,7 +38,7 @@ def of_process(
     grouped: dict[tuple[str, str | None], list[Mapping[str, Any]]] = defaultdict(list)
     buffers: dict[str, Any] = {}
     for row in _rows(capture):
-        if row.get("pid") != pid and row.get("tid") != pid:
+        if row.get("pid") not in pids and row.get("tid") not in pids:
             continue
         if row.get("buffer") is not None:
             buffers.setdefault(str(row.get("call")), row["buffer"])

@@ -27,12 +27,13 @@ COVERS = 0.5
 class Run:
     """What one process, or one softirq vector, ran on the CPU within a stall.
 
-    Times are the captured host's; ``share`` is of the stall, 0 to 1. ``stacks``: (folded stack, nanoseconds), longest first; ``how``:
-    ``runs``, or ``hole``: seen only as the CPU was sampled again.
+    Times are the captured host's; ``ns``: for how long, ``share``: that of the stall, 0 to 1. ``stacks``: (folded stack, nanoseconds),
+    longest first; ``how``: ``runs``, or ``hole``: seen only as the CPU was sampled again.
     """
 
     task: Task
     cpu: int
+    ns: int
     share: float
     intervals: tuple[tuple[int, int], ...]
     stacks: tuple[tuple[str, float], ...]
@@ -195,6 +196,7 @@ def _run(part: Part, one: Explained, length: int) -> Run:
     return Run(
         task=task,
         cpu=one.cpu if one.cpu is not None else 0,
+        ns=part.ns,
         share=min(1.0, part.ns / length),
         intervals=tuple(part.intervals),
         stacks=stacks,
@@ -215,9 +217,10 @@ def _hole(look: Look, one: Explained, xray: Xray, length: int) -> Run | None:
         return None
     beside = next((part.ns for part in look.parts if part.vector is None and part.task.pid == ended.task.pid), 0)
     others = sum(part.ns for part in look.parts) - beside + look.idle_ns + look.own_ns
-    share = min(look.hole_ns + beside, max(0, length - others)) / length
-    stacks = tuple((stack, float(count)) for stack, count in ended.stacks)
-    return Run(ended.task, one.cpu, min(1.0, share), tuple(look.holes), stacks, 1.0, ended.policy, "I", how="hole")
+    kept = min(look.hole_ns + beside, max(0, length - others))
+    samples = sum(count for _, count in ended.stacks)
+    stacks = tuple((stack, kept * count / samples) for stack, count in ended.stacks)
+    return Run(ended.task, one.cpu, kept, min(1.0, kept / length), tuple(look.holes), stacks, 1.0, ended.policy, "I", how="hole")
 
 
 def _may_have_begun_before(stall: Stall, since_ns: int | None) -> bool:

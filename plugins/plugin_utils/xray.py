@@ -60,7 +60,8 @@ class Part:
 
 @dataclass(slots=True)
 class Look:
-    """An interval of one CPU: ``parts`` by time, ``idle_ns``, ``own_ns`` of the handler at its own work, ``holes`` without samples."""
+    """An interval of one CPU: ``parts`` by time, ``idle_ns``, ``own_ns`` of the handler at its own work, in whose name ever packets were
+    received, ``holes`` without samples."""
 
     parts: list[Part]
     idle_ns: int
@@ -118,6 +119,10 @@ class Xray:
         """All recorded runs of a process on these CPUs, by start."""
         return sorted((run for cpu in cpus for run in self._runs.get(cpu, ()) if run.task.pid == pid), key=lambda run: run.start_ns)
 
+    def runs_named(self, comm: str, cpus: Iterable[int]) -> list[Seen]:
+        """The same of all processes of a name."""
+        return sorted((run for cpu in cpus for run in self._runs.get(cpu, ()) if run.task.comm == comm), key=lambda run: run.start_ns)
+
     def covered_ns(self, start: int, end: int) -> int:
         """How much of an interval the recorder has samples of."""
         return _overlap(self.recorded, start, end)
@@ -145,11 +150,15 @@ class Xray:
         rest_ns, rest = length, []
         for stack, count in run.stacks:
             vector = classes.vector(stack)
-            if vector is None:
+            if vector is None and (own or not classes.is_receiving(stack)):
                 rest.append((stack, length * count / samples))
                 continue
             part_ns = min(rest_ns, length * count // samples)
             rest_ns -= part_ns
+            if vector is None:  # Packets are received in the name of whatever task was there
+                look.own_ns += part_ns
+                look.own_stacks[stack] += part_ns
+                continue
             _count(found.setdefault(("softirq", vector), Part(vector)), run, part_ns, part_ns, (first, last), [(stack, float(part_ns))])
         if rest_ns <= 0:
             return

@@ -6,7 +6,22 @@ from pathlib import Path
 import jsonschema
 import pytest
 
-from tests.unit.simcapture import CONTROL, HOST, IDLE, KSOFTIRQD, NAPI, POLL, SMAPS, STALLS, TIMER, USER, Capture, attributed, stalled
+from tests.unit.simcapture import (
+    CONTROL,
+    HOST,
+    IDLE,
+    KSOFTIRQD,
+    NAPI,
+    POLL,
+    SMAPS,
+    STALLS,
+    TIMER,
+    UNLOCK,
+    USER,
+    Capture,
+    attributed,
+    stalled,
+)
 from tests.unit.simfleet import not_measured
 
 SCHEMA = json.loads((Path(__file__).resolve().parents[2] / "docs" / "findings.schema.json").read_text())
@@ -103,6 +118,52 @@ def test_one_whose_long_runs_mostly_meet_no_stall_is_not_the_cause():
         capture.run(start + 0.5, start + 0.5 + length).run(start + 1.0, start + 1.0 + length)
     (culprit,) = row(capture)["capture"]["culprits"]
     assert culprit["usual"] and any("met no stall" in sentence for sentence in culprit["because"])
+
+
+def test_what_its_namesakes_or_its_own_program_do_meanwhile_does_not_speak_for_a_reader():
+    """A stall is made in the kernel: to be busy in user mode, there or elsewhere, holds no packet up and excuses nothing."""
+    capture = stalled(STALLS, quiet={("smaps-reader", USER): 28 * 3000})
+    for start, length in STALLS:
+        capture.run(start + 0.5, start + 0.5 + length, stack=USER).run(start + 1.0, start + 1.0 + length, stack=USER)
+    (culprit,) = row(capture)["capture"]["culprits"]
+    assert not culprit["usual"] and culprit["confidence"] == "high"
+
+
+def test_a_program_that_is_started_anew_each_time():
+    """Each stall has a process of its own, as of a script that calls `ss` or `iptables` once in a while."""
+    capture = Capture()
+    for number, (start, length) in enumerate(STALLS):
+        task = ("ss", 7000 + number, 7000 + number)
+        capture.gap(start, start + length).run(start, start + length, task).call(start, 1000 * length, task, on_cpu_ms=1000 * length)
+    found = row(capture)
+    (culprit,) = found["capture"]["culprits"]
+    assert (culprit["comm"], culprit["pid"], culprit["events"], culprit["confidence"]) == ("ss", None, 12, "high")
+    assert culprit["calls"][0]["count"] == 12 and culprit["syscall"] == "read"
+    assert "after ss (12 processes) had kept that CPU for" in found["capture"]["sentence"]
+    assert "smaps-clear-refs" in [cause["id"] for cause in found["causes"]]
+
+
+def test_one_of_few_of_many_stalls_is_doubtful():
+    capture = stalled(STALLS[:3])
+    for start, length in STALLS[3:]:
+        capture.gap(start, start + length).run(start, start + length, SWAPPER, IDLE)
+    found = row(capture)
+    assert (found["capture"]["explained"]["events"], found["capture"]["confidence"]) == (3, "low")
+
+
+def test_interrupts_off_are_not_excused_by_the_samples_of_quiet_time():
+    """While they are off the CPU is not sampled, so that the samples elsewhere compare with nothing."""
+    capture = Capture(quiet={("smaps-reader", UNLOCK): 28 * 50})
+    for start, length in STALLS:
+        capture.gap(start, start + length).hole(start + 0.001, start + length - 0.001).run(
+            start + length - 0.001, start + length, stack=UNLOCK
+        )
+    found = row(capture)
+    (culprit,) = found["capture"]["culprits"]
+    assert (culprit["class"], culprit["usual"], culprit["confidence"]) == ("I", False, "high")
+    assert culprit["stacks"][0][1] == pytest.approx(culprit["held_ms"], rel=0.05)
+    (cause,) = [cause for cause in found["causes"] if cause["id"] == "slabinfo"]
+    assert not any("about as often" in sentence for sentence in cause["evidence"])
 
 
 def test_what_ran_before_the_first_probe_speaks_for_nobody():

@@ -12,6 +12,7 @@ from tests.unit.simfleet import EPOCH_S
 HOG = ("hog", 5000, 5000)
 SWAPPER = ("swapper/1", 0, 0)
 OTHER = ("other", 6000, 6000)
+RECEIVING = "asm_common_interrupt;common_interrupt;irq_exit_rcu;handle_softirqs;net_rx_action;__napi_poll;ixgbe_poll;ipt_do_table"
 
 
 def stall(start, length, flows=(1,)):
@@ -52,6 +53,7 @@ CASES = {
     "idle": (Capture().gap(2, 2.118).run(1.9, 2.118, SWAPPER, IDLE), None, None, "idle"),
     "loud on another CPU": (Capture().gap(2, 2.118).run(1.9, 2.118, SWAPPER, IDLE).run(1, 3, HOG, USER, cpu=0), None, None, "idle"),
     "the handler itself": (Capture().gap(2, 2.118).run(1.99, 2.118, NAPI, POLL), "SI", None, "handler"),
+    "a flood received in another task's name": (Capture().gap(2, 2.118, KSOFTIRQD).run(2, 2.118, HOG, RECEIVING), "SI", None, "handler"),
     "two that share it": (Capture().gap(2, 2.118).run(2, 2.06).run(2.06, 2.118, HOG, USER), None, None, "several"),
     "a third of it": (Capture().gap(2, 2.118).run(2.08, 2.118), None, None, "little"),
     "after the drain": (Capture().gap(2, 2.118).run(2.119, 2.5, HOG, USER), None, None, "little"),
