@@ -27,17 +27,33 @@ def causes(
     observe: Mapping[str, Any],
     match: Callable[[dict[str, Any]], list[Match]],
 ) -> list[Match]:
-    """Known causes, likeliest first; each once, for the culprit that it fits best. Without a culprit or a class nothing is matched."""
-    cases = [of_culprit(culprit, explained, capture, observe) for culprit in culprits if not culprit.usual]
-    if not culprits and klass:
-        cases = [of_class(klass, explained, capture, observe)]
-    found: dict[str, tuple[int, int, Match]] = {}
-    for position, case in enumerate(cases):
+    """Known causes, likeliest first, symptoms last; each once, for the culprit that it fits best.
+
+    None is surer than its culprit. Without a culprit or a class nothing is matched.
+    """
+    cases = [(of_culprit(culprit, explained, capture, observe), culprit) for culprit in culprits if not culprit.usual]
+    if culprits or not klass:
+        return likeliest(cases, match)
+    return likeliest([(of_class(klass, explained, capture, observe), None)], match)
+
+
+def likeliest(cases: Sequence[tuple[dict[str, Any], Culprit | None]], match: Callable[[dict[str, Any]], list[Match]]) -> list[Match]:
+    """The causes of all cases, each with its culprit if it has one."""
+    found: dict[str, tuple[tuple[bool, int, int], Match]] = {}
+    for position, (case, culprit) in enumerate(cases):
+        surest = _surest(culprit) if culprit else 0
         for row in match(case):
-            order = (CONFIDENCE.index(row["confidence"]), position)
-            if row["id"] not in found or order < found[row["id"]][:2]:
-                found[row["id"]] = (*order, {key: row.get(key) for key in KEYS})
-    return [row for *_, row in sorted(found.values(), key=lambda item: item[:2])]
+            level = max(surest, CONFIDENCE.index(row["confidence"]))
+            order = (bool(row.get("symptom")), level, position)
+            if row["id"] not in found or order < found[row["id"]][0]:
+                found[row["id"]] = order, {key: row.get(key) for key in KEYS} | {"confidence": CONFIDENCE[level]}
+    return [row for _, row in sorted(found.values(), key=lambda item: item[0])]
+
+
+def _surest(culprit: Culprit) -> int:
+    """The best that a cause of it can be, by its place in CONFIDENCE: not much, where samples show that it alone explains no stall."""
+    is_part = culprit.share is not None and not culprit.events
+    return CONFIDENCE.index("confirmed" if culprit.confidence != "low" else "suspected" if is_part else "probable")
 
 
 def remedies(causes_: Sequence[Match]) -> list[dict[str, Any]]:

@@ -20,7 +20,7 @@ import yaml
 from ansible_collections.fleet.stall.plugins.plugin_utils import schema
 from ansible_collections.fleet.stall.plugins.plugin_utils.case import Case, version
 from ansible_collections.fleet.stall.plugins.plugin_utils.cause import Cause
-from ansible_collections.fleet.stall.plugins.plugin_utils.evidence import weigh
+from ansible_collections.fleet.stall.plugins.plugin_utils.evidence import behind, weigh
 from ansible_collections.fleet.stall.plugins.plugin_utils.facts import is_known
 from ansible_collections.fleet.stall.plugins.plugin_utils.text import printable
 
@@ -130,13 +130,16 @@ def _range(kernel: Mapping[str, str]) -> Iterator[str]:
 
 
 def match(catalogue: Catalogue, case: Mapping[str, Any]) -> list[dict[str, Any]]:
-    """The causes that the case can have, best first: ``[{id, title, class, confidence, evidence [sentence], mitigation, fix, source,
-    remedies [name]}]``; empty where none matches. The form of a case is in docs/ARCHITECTURE.md; what it lacks was not measured.
+    """The causes that the case can have, best first and symptoms last; empty where none matches.
+
+    ``[{id, title, class, confidence, evidence [sentence], mitigation, fix, source, remedies [name], symptom bool}]``. The form of a case is
+    in docs/ARCHITECTURE.md; what it lacks was not measured.
 
     What was measured on the host is not trusted: it never raises, and evidence is fit to print.
     """
     seen = Case.of(case)
-    found = [(weighed, cause) for cause in catalogue.causes if (weighed := weigh(cause, seen)) is not None]
+    fit = [(weighed, cause) for cause in catalogue.causes if (weighed := weigh(cause, seen)) is not None]
+    found = list(zip(behind(weighed for weighed, _ in fit), (cause for _, cause in fit), strict=True))
     found.sort(key=lambda item: (*item[0].order(), item[1].id))
     return [
         {
@@ -149,6 +152,7 @@ def match(catalogue: Catalogue, case: Mapping[str, Any]) -> list[dict[str, Any]]
             "fix": cause.fix,
             "source": cause.sources[0] if cause.sources else None,
             "remedies": list(cause.remedies),
+            "symptom": cause.symptom,
         }
         for weighed, cause in found
     ]

@@ -13,7 +13,7 @@ from __future__ import annotations
 import math
 import re
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from ansible_collections.fleet.stall.plugins.plugin_utils.case import Case, version
 from ansible_collections.fleet.stall.plugins.plugin_utils.cause import Cause, Measure, Pattern, Trigger
@@ -37,7 +37,10 @@ _MASKING = re.compile(
 
 @dataclass(frozen=True, slots=True)
 class Weighed:
-    """The weight of the evidence for a cause; `share` is that of its frames in the blocker's samples, 0 without."""
+    """The weight of the evidence for a cause; `share` is that of its frames in the blocker's samples, 0 without.
+
+    `bare`: neither frames nor a decisive counter speak for it, so that it fits other causes as well.
+    """
 
     level: int
     kind: str
@@ -45,6 +48,7 @@ class Weighed:
     share: float
     frames: int
     symptom: bool
+    bare: bool
 
     @property
     def confidence(self) -> str:
@@ -117,7 +121,15 @@ def weigh(cause: Cause, case: Case) -> Weighed | None:
         says.append(out)
         level -= 1
     level = max(SUSPECTED, min(level, most))
-    return Weighed(level, kind, tuple(dict.fromkeys(says)), share, len(pattern.frames) if pattern else 0, cause.symptom)
+    bare = not cause.frames and not counter.decisive
+    return Weighed(level, kind, tuple(dict.fromkeys(says)), share, len(pattern.frames) if pattern else 0, cause.symptom, bare)
+
+
+def behind(found: Iterable[Weighed]) -> list[Weighed]:
+    """The same, in their order; what counters and priorities alone suggest is less sure than what a stack shows to have run."""
+    rows = list(found)
+    shown = max((row.level for row in rows if row.share > 0 and not row.symptom), default=0)
+    return [replace(row, level=min(row.level, max(SUSPECTED, shown - 1))) if shown and row.bare else row for row in rows]
 
 
 def _with_frames(stacks: bool, side: bool, trigger: bool, passed: bool | None, has_test: bool) -> int:

@@ -6,6 +6,8 @@ from pathlib import Path
 import jsonschema
 import pytest
 
+from ansible_collections.fleet.stall.plugins.plugin_utils import cases
+from ansible_collections.fleet.stall.plugins.plugin_utils.culprits import Culprit
 from tests.unit.simcapture import (
     CONTROL,
     HOST,
@@ -224,6 +226,40 @@ def test_tasks_that_only_together_fill_the_stalls_explain_none():
     found = row(of_each(lambda c, a, b: c.gap(a, b).run(a, (a + b) / 2).run((a + b) / 2, b, HOG, USER)))
     assert {culprit["comm"] for culprit in found["capture"]["culprits"]} == {"smaps-reader", "loud"}
     assert found["capture"]["explained"]["events"] == 0 and found["capture"]["confidence"] == "low"
+
+
+def made_up(*rows):
+    """A catalogue that gives these (id, confidence, symptom), whatever the case."""
+    return lambda case: [{"id": name, "confidence": sure, "symptom": symptom, "remedies": []} for name, sure, symptom in rows]
+
+
+def culprit(confidence="high", events=3, share=1.0, usual=False):
+    return Culprit(
+        comm="x", pid=1, tid=1, klass="T", events=events, share=share, cpus=[1], held_ms=1.0, longest_ms=1.0, policy=None, vector=None,
+        stacks=[], calls=[], confidence=confidence, usual=usual, because=[], syscall=None,
+    )  # fmt: skip
+
+
+def test_a_symptom_comes_after_every_cause_however_sure():
+    found = cases.causes(
+        [culprit()], [], "T", {}, {}, made_up(("a", "suspected", False), ("b", "confirmed", True), ("c", "probable", False))
+    )
+    assert [cause["id"] for cause in found] == ["c", "a", "b"]
+
+
+SURE = {
+    "high": (culprit(), ["confirmed"]),
+    "doubtful": (culprit("low", 3), ["probable"]),
+    "with others": (culprit("low", 0), ["suspected"]),
+    "without samples": (culprit("low", 0, None), ["probable"]),
+    "usual": (culprit(usual=True), []),
+}
+
+
+@pytest.mark.parametrize(("who", "expected"), SURE.values(), ids=SURE.keys())
+def test_no_cause_is_surer_than_its_culprit(who, expected):
+    found = cases.causes([who], [], "T", {}, {}, made_up(("a", "confirmed", False)))
+    assert [cause["confidence"] for cause in found] == expected
 
 
 def test_a_softirq_is_named_whatever_task_it_interrupted():

@@ -68,7 +68,21 @@ def test_the_article():
 
 def test_the_lab_reader_comes_before_the_priority_that_lets_it_block():
     row = {**TABLE["smaps-clear-refs"]["found"][0], "facts": {"threads.napi/eth0-8213.run_delay.ms_per_s": 90}}
-    assert [found["id"] for found in match(CATALOGUE, case_of(row))] == ["smaps-clear-refs", "rt-hog"]
+    assert [(found["id"], found["confidence"]) for found in match(CATALOGUE, case_of(row))] == [
+        ("smaps-clear-refs", "probable"),
+        ("rt-hog", "suspected"),
+    ]
+
+
+def test_the_function_that_a_worker_runs_comes_before_the_worker():
+    row = {
+        "class": "T",
+        "stack": "kthread;worker_thread;process_one_work;gc_worker",
+        "trigger": {"comm": "kworker/1:2"},
+        "handler": "napi/eth0-1",
+        "kernel": "5.15.0",
+    }
+    assert [found["id"] for found in match(CATALOGUE, case_of(row))] == ["ct-gc", "wq-hog"]
 
 
 def test_a_line_of_yesterday_does_not_put_the_priority_before_the_reader():

@@ -140,8 +140,7 @@ def _least_sent(probes: Probes) -> int:
 
 def _attribute(row: dict[str, Any], found: Suspicion, facts: Facts, kernel: str | None, views: Sequence[View], match: Match) -> None:
     """What the other logs add to the row of the host they are of."""
-    causes = match(_case(found, facts, kernel)) if found.culprit else []
-    causes = [{key: cause.get(key) for key in cases.KEYS} for cause in causes]
+    causes = cases.likeliest([(_case(found, facts, kernel), found.culprit)], match) if found.culprit else []
     row["causes"] = causes
     row["remedies"] = cases.remedies(causes)
     row["trigger"] = capture.trigger(found.culprit)
