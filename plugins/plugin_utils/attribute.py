@@ -30,6 +30,7 @@ from ansible_collections.fleet.stall.plugins.plugin_utils.timeline import EXPLAI
 # On these sides something on the host itself can be to blame; a sender's receive path is not what stalls
 SIDES = ("receiver", "application", "unknown")
 HANDLERS, CONNECTIONS, SLOW_CALLS = 8, 8, 6
+_LIMIT = 2**63
 
 
 def build(
@@ -62,9 +63,18 @@ def build(
 def _guarded(row: Mapping[str, Any], role: str, capture: Mapping[str, Any] | None, window: _Window) -> dict[str, Any]:
     """What a host sent may make no sense: that costs its own capture, nothing else."""
     try:
-        return _host(row, role, capture, window)
-    except (AttributeError, IndexError, KeyError, OverflowError, TypeError, ValueError, ZeroDivisionError) as error:
+        return _host(row, role, _in_range(capture), window)
+    except (AttributeError, IndexError, KeyError, OverflowError, RecursionError, TypeError, ValueError, ZeroDivisionError) as error:
         return _host(row, role, {"reason": f"its result makes no sense ({type(error).__name__}: {printable(error, 200)})"}, window)
+
+
+def _in_range(value: Any) -> Any:
+    """The same with null for each number that no clock or counter has: JSON can hold more than can be counted with or written again."""
+    if isinstance(value, dict):
+        return {key: _in_range(item) for key, item in value.items()}
+    if isinstance(value, list):
+        return [_in_range(item) for item in value]
+    return value if not isinstance(value, (int, float)) or abs(value) < _LIMIT else None
 
 
 class _Window:

@@ -9,6 +9,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from ansible_collections.fleet.stall.plugins.plugin_utils import facts
+from ansible_collections.fleet.stall.plugins.plugin_utils.case import is_number
 from ansible_collections.fleet.stall.plugins.plugin_utils.culprits import Culprit
 from ansible_collections.fleet.stall.plugins.plugin_utils.stalls_join import MS
 from ansible_collections.fleet.stall.plugins.plugin_utils.timeline import Explained
@@ -130,16 +131,17 @@ def _quiet(capture: Mapping[str, Any]) -> tuple[list[list[Any]], float | None]:
         return [], None
     period_ms = _period_ms(capture)
     rows = [row for row in folded.get("quiet") or [] if isinstance(row, (list, tuple)) and len(row) == 3 and isinstance(row[1], int)]
-    found = [[stacks[index], count * period_ms] for _, index, count in rows[:QUIET_STACKS] if 0 <= index < len(stacks)]
+    found = [[stacks[index], count * period_ms] for _, index, count in rows[:QUIET_STACKS] if 0 <= index < len(stacks) and is_number(count)]
     seconds = folded.get("quiet_s")
     return found, float(seconds) if isinstance(seconds, (int, float)) else None
 
 
 def _period_ms(capture: Mapping[str, Any]) -> float:
     """How much time one sample stands for."""
-    runs = [row for row in capture.get("runs") or [] if isinstance(row, Mapping)]
-    samples = sum(row.get("samples") or 0 for row in runs)
-    return sum(row["end_ns"] - row["start_ns"] for row in runs) / MS / samples if samples else 1.0
+    keys = ("start_ns", "end_ns", "samples")
+    runs = [row for row in capture.get("runs") or [] if isinstance(row, Mapping) and all(is_number(row.get(key)) for key in keys)]
+    samples = sum(row["samples"] for row in runs)
+    return sum(row["end_ns"] - row["start_ns"] for row in runs) / MS / samples if samples > 0 else 1.0
 
 
 def stolen_ns(observe: Mapping[str, Any]) -> dict[int, int]:

@@ -1,6 +1,7 @@
 """What a person reads of a capture: the culprit in a sentence, stalls as pictures, causes with sources, and only text from outside."""
 
 import html.parser
+import json
 
 import pytest
 from hypothesis import given, settings
@@ -107,6 +108,22 @@ def test_no_markup_comes_from_the_host():
     assert "script" not in page(found).tags and not any("javascript" in link for link in page(found).links)
     rows = [line for line in report.markdown(found).splitlines() if line.startswith("|")]
     assert "<script" not in "".join(rows).replace("\\<script", "")
+
+
+NUMBERS = [float("inf"), float("nan"), 10**400, 2**70, -5, True]
+
+
+@pytest.mark.parametrize("number", NUMBERS, ids=lambda number: str(number)[:8])
+def test_a_number_that_cannot_be_costs_neither_the_findings_nor_the_reports(number):
+    capture = stalled(STALLS).json()
+    connection = dict.fromkeys(("local", "peer", "pid", "comm", "rtt_ms", "min_rtt_ms", "retransmits", "unread_bytes", "unacked"), number)
+    parts = {part: dict.fromkeys(capture[part], number) for part in ("cost", "memory_cgroups", "versions")}
+    parts |= {part: [dict.fromkeys(capture[part][0], number), *capture[part]] for part in ("runs", "slow_calls", "gaps", "handlers")}
+    folded = {"gaps": [["smaps-reader", 0, number]], "quiet": [["smaps-reader", 0, number]], "gaps_s": number, "quiet_s": number}
+    found = attributed({**capture, **parts, "connections": [connection], "folded": folded, "strace": {"slowdown": number}})
+    json.dumps(found, allow_nan=False)
+    for render in RENDERED.values():
+        assert "smaps-reader" in render(found)
 
 
 @settings(deadline=None, max_examples=40)
