@@ -30,6 +30,7 @@ from ansible_collections.fleet.stall.plugins.plugin_utils.timeline import EXPLAI
 # On these sides something on the host itself can be to blame; a sender's receive path is not what stalls
 SIDES = ("receiver", "application", "unknown")
 HANDLERS, CONNECTIONS, SLOW_CALLS = 8, 8, 6
+UNPROBED = "No probe to it was answered while it was captured: how it fared then is not known."
 _LIMIT = 2**63
 
 
@@ -93,6 +94,10 @@ class _Window:
             return found
         return join(sorted((view for stall in found for view in stall.events), key=lambda view: (view.start_ns, view.end_ns, view.flow)))
 
+    def is_probed(self, host: str) -> bool:
+        """Whether anything would have shown a stall of the host."""
+        return host in self.judged.fleet.tallies and bool(self.judged.fleet.tallies[host].answered)
+
     def side(self, row: Mapping[str, Any]) -> str | None:
         """On whose side its stalls are: by the first window, by this one if the first saw none (a rare stall, a host asked for by name)."""
         host = row["host"]
@@ -145,7 +150,7 @@ def _host(row: Mapping[str, Any], role: str, capture: Mapping[str, Any] | None, 
     assert capture is not None
     offset, tied = window.judged.offsets.get(host, 0), window.is_tied(host)
     observe = window.evidence.get(host) or {}
-    explained = with_steal(explain(stalls, capture, offset, since_ns=window.since_ns()), cases.stolen_ns(observe))
+    explained = with_steal(explain(stalls, capture, offset, since_ns=window.since_ns(), is_tied=tied), cases.stolen_ns(observe))
     side = window.side(row)
     if side == "application":
         explained = [replace(one, klass="R") if one.note in ("on_time", "no_cpu") else one for one in explained]
@@ -171,7 +176,7 @@ def _host(row: Mapping[str, Any], role: str, capture: Mapping[str, Any] | None, 
             "class": klass,
             "confidence": explaining[0].confidence if explaining else "low" if found else None,
             "explained": {"events": _explained(explaining, explained), "of": sum(one.note != "outside" for one in explained)},
-            "sentence": _sentence(side, role, asked, found, explained, causes, klass),
+            "sentence": _sentence(side, role, asked, found, explained, causes, klass) if stalls or window.is_probed(host) else UNPROBED,
             "culprits": [capture_row.culprit_row(culprit) for culprit in found],
             "handlers": capture_row.rows_of(capture, "handlers", ("cpu", "pid", "tid", "comm", "packets"), HANDLERS),
             "timeline": capture_row.timeline(explained, offset),

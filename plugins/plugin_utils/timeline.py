@@ -79,7 +79,12 @@ class Explained:
 
 
 def explain(
-    stalls: Sequence[Stall], capture: Mapping, offset_ns: int, window: tuple[int, int] | None = None, since_ns: int | None = None
+    stalls: Sequence[Stall],
+    capture: Mapping,
+    offset_ns: int,
+    window: tuple[int, int] | None = None,
+    since_ns: int | None = None,
+    is_tied: bool = True,
 ) -> list[Explained]:
     """Explain each stall by the capture; what is missing or makes no sense there narrows the answer and raises nothing.
 
@@ -88,10 +93,12 @@ def explain(
     :param offset_ns: nanoseconds that the host's clock is ahead of the base
     :param window: start and end of what was captured, the host's clock; by default what the capture states
     :param since_ns: when the first probe was sent, the common base: a trace shows no silence of a stall that was there before
+    :param is_tied: whether offset_ns was measured; if not, that no gap is at the time of a stall says nothing
     """
     xray, gaps, usual = Xray(capture), read_gaps(capture), _handlers(capture)
     first, last = window or _window(capture)
-    traced = _is_available(capture, "rx_trace") and not capture.get("gaps_omitted")
+    # A trace that saw no probe at all (another hook, a driver that leaves it out) does not show that they were handled on time
+    traced = is_tied and bool(usual) and _is_available(capture, "rx_trace") and not capture.get("gaps_omitted")
     found = []
     for stall in stalls:
         start, end = stall.start_ns + offset_ns, stall.end_ns + offset_ns

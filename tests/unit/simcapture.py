@@ -200,13 +200,19 @@ def windows(stalls, in_capture, component, clocks, captured):
     return first, evidence, findings.build(first, evidence, GRADES), second, during
 
 
-def attributed(capture, stalls=STALLS, component=f"host:{HOST}", in_capture=None, observe=None, host=HOST, clocks=None, control=None):
-    """The findings of two windows with the same fault, and a capture in the second. `capture`: a Capture, or what came instead of one."""
+def attributed(
+    capture, stalls=STALLS, component=f"host:{HOST}", in_capture=None, observe=None, host=HOST, clocks=None, control=None, silent=False
+):
+    """The findings of two windows with the same fault, and a capture in the second. `capture`: a Capture, or what came instead of one.
+
+    `silent`: no host that probes has a result of the second.
+    """
     captured = ((host, "suspect"), *([(CONTROL, "control")] if control else []))
     in_capture = stalls if in_capture is None else in_capture
     first, evidence, found, second, during = windows(tuple(stalls), tuple(in_capture), component, tuple((clocks or {}).items()), captured)
     if observe:
         during = {**during, host: {**during[host], "counters": {**during[host]["counters"], **observe}}}
+    during = {} if silent else during
     captures = {host: capture.json(host) if isinstance(capture, Capture) else capture}
     captures |= {CONTROL: control.json(CONTROL)} if control else {}
     before = json.dumps(found, sort_keys=True)

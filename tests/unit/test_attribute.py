@@ -304,6 +304,14 @@ def test_a_control_never_gets_a_culprit():
     assert all(row["capture"] is None for name, row in rows.items() if name not in (HOST, CONTROL))
 
 
+@pytest.mark.parametrize("host", [HOST, CONTROL])
+def test_that_nobody_probed_it_meanwhile_is_not_that_nothing_stalled(host):
+    """Its sources had no result of the second window."""
+    answers = attributed(stalled([]), in_capture=[], control=Capture(), silent=True)
+    capture = next(row["capture"] for row in answers["hosts"] if row["host"] == host)
+    assert capture["sentence"] == "No probe to it was answered while it was captured: how it fared then is not known."
+
+
 @pytest.mark.parametrize("component", [f"source:{HOST}", "path:rack_a1"])
 def test_a_fault_of_the_source_or_the_path_gets_no_culprit_on_the_target(component):
     found = row(stalled(STALLS), component=component, host="node-a2-1" if component.startswith("source") else HOST)

@@ -84,6 +84,13 @@ def test_a_stall_that_was_there_before_the_first_probe_has_no_silence():
     assert later.note == "on_time"
 
 
+@pytest.mark.parametrize(("handlers", "is_tied"), [([], True), (None, True), (Capture().json()["handlers"], False)])
+def test_a_trace_that_saw_no_probe_or_has_another_clock_does_not_show_that_they_were_on_time(handlers, is_tied):
+    capture = {**Capture().json(), "handlers": handlers}
+    (found,) = explain([stall(2.0, 0.118)], capture, 0, is_tied=is_tied)
+    assert found.note == "no_cpu"
+
+
 def test_a_thread_that_was_moved_to_an_idle_cpu_waited_where_it_is_otherwise():
     capture = Capture().gap(2, 2.118, cpu=0, before=None).run(1.9, 2.118, SWAPPER, IDLE, cpu=0).run(2, 2.117)
     found = one(capture)
