@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from ansible_collections.fleet.stall.plugins.plugin_utils.symbols import normalise_stack
+from ansible_collections.fleet.stall.plugins.plugin_utils.wording import number
 
 OPERATIONS: dict[str, Callable[[float, float], bool]] = {
     ">=": operator.ge,
@@ -40,7 +41,7 @@ class Measure:
         return OPERATIONS[self.op](value, self.value)
 
     def limit(self) -> str:
-        return _WORDS[self.op].format(f"{self.value:g}")
+        return _WORDS[self.op].format(number(self.value))
 
 
 @dataclass(frozen=True, slots=True)

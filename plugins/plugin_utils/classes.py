@@ -28,7 +28,7 @@ _PACKET_THREAD = re.compile(r"ksoftirqd/|napi/|irq/")
 # Entries of the softirq vectors that are not the receiving of packets (kernel/softirq.c, softirq_to_name)
 _VECTORS = re.compile(
     r"\A(?:run_timer_softirq|net_tx_action|blk_done_softirq|irq_poll_softirq|tasklet_(?:hi_)?action(?:_common)?|workqueue_softirq_action"
-    r"|run_rebalance_domains|sched_balance_softirq|hrtimer_run_softirq|rcu_core(?:_si)?|rcu_process_callbacks|rcu_check_callbacks)\Z"
+    r"|run_rebalance_domains|sched_balance_softirq|hrtimer_run_softirq|rcu_core(?:_si)?|rcu_process_callbacks)\Z"
 )
 _RECEIVING = frozenset(("net_rx_action", "napi_threaded_poll", "napi_threaded_poll_loop", "__napi_poll", "napi_poll"))
 _SUFFIX = re.compile(r"(?:\.(?:isra|part|constprop|cold|lto_priv|llvm)(?:\.\d+)?)+\Z")

@@ -14,6 +14,7 @@ from collections.abc import Mapping
 from statistics import median
 
 from ansible_collections.fleet.stall.plugins.plugin_utils.text import and_more
+from ansible_collections.fleet.stall.plugins.plugin_utils.wording import number
 
 # From here on a clock's error is worth a warning: it is far beyond what NTP leaves
 NOTABLE_NS = 50_000_000
@@ -100,7 +101,7 @@ def _warnings(manifest: Mapping, evidence: Mapping, found: Mapping[str, int], gr
     wrong: dict[str, list[str]] = defaultdict(list)
     for host, offset in sorted(found.items()):
         if abs(offset) >= NOTABLE_NS:
-            wrong["ahead of" if offset > 0 else "behind"].append(f"{host} ({abs(offset) / 1e9:.3g} s)")
+            wrong["ahead of" if offset > 0 else "behind"].append(f"{host} ({number(abs(offset) / 1e9)} s)")
     for side, hosts in sorted(wrong.items()):
         warnings.append(f"The clock is {side} the fleet's on {and_more(hosts)}; their times were corrected.")
     if stepped := sorted(host for host in found if (evidence[host].get("clock") or {}).get("stepped")):

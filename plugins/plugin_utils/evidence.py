@@ -18,6 +18,7 @@ from dataclasses import dataclass, replace
 from ansible_collections.fleet.stall.plugins.plugin_utils.case import Case, version
 from ansible_collections.fleet.stall.plugins.plugin_utils.cause import Cause, Measure, Pattern, Trigger
 from ansible_collections.fleet.stall.plugins.plugin_utils.text import printable
+from ansible_collections.fleet.stall.plugins.plugin_utils.wording import number
 
 SUSPECTED, PROBABLE, CONFIRMED = 1, 2, 3
 CONFIDENCE = {SUSPECTED: "suspected", PROBABLE: "probable", CONFIRMED: "confirmed"}
@@ -159,9 +160,9 @@ def _counter(cause: Cause, case: Case) -> _Counter:
     measured = [(measure, value) for measure in cause.counters if (value := case.value(measure)) is not None]
     holding = [(measure, value) for measure, value in measured if measure.holds(value)]
     for measure, value in sorted(holding, key=lambda item: not item[0].decisive)[:1]:
-        return _Counter(True, True, measure.decisive, f"{measure.means}: {value:.6g} ({measure.limit()} speaks for it)")
+        return _Counter(True, True, measure.decisive, f"{measure.means}: {number(value)} ({measure.limit()} speaks for it)")
     for measure, value in measured[:1]:
-        return _Counter(True, False, False, f"against it: {measure.means}: {value:.6g} ({measure.limit()} would speak for it)")
+        return _Counter(True, False, False, f"against it: {measure.means}: {number(value)} ({measure.limit()} would speak for it)")
     return _Counter(False, False, False, "")
 
 
@@ -235,4 +236,4 @@ def _trigger_sentence(fields: Trigger, trigger: Mapping[str, str]) -> str:
 def _test_sentence(test: Measure, value: float | None, passed: bool | None) -> str:
     if value is None:
         return f"{test.means}: not done"
-    return f"{test.means}: {value:.6g} ({test.limit()} {'confirms it' if passed else 'would confirm it'})"
+    return f"{test.means}: {number(value)} ({test.limit()} {'confirms it' if passed else 'would confirm it'})"

@@ -11,6 +11,8 @@ from math import ceil
 from typing import Any
 
 from ansible_collections.fleet.stall.plugins.module_utils.histogram import lower_bound
+from ansible_collections.fleet.stall.plugins.plugin_utils.text import printable
+from ansible_collections.fleet.stall.plugins.plugin_utils.wording import number
 
 # A median that moved by more is worth a word
 NOTABLE = 0.1
@@ -50,13 +52,13 @@ def _said(
     if ratio is None:
         said.append("what the capture did to the round trips is not known")
     elif abs(ratio - 1) <= NOTABLE:
-        said.append(f"the capture left the median round trip as it was ({before:.3g} ms before, {during:.3g} ms during)")
+        said.append(f"the capture left the median round trip as it was ({number(before)} ms before, {number(during)} ms during)")
     else:
-        said.append(f"the median round trip went from {before:.3g} to {during:.3g} ms with the capture")
+        said.append(f"the median round trip went from {number(before)} to {number(during)} ms with the capture")
     if percent is not None:
-        said.append(f"it took {percent:.3g}% of one CPU")
+        said.append(f"it took {number(percent)}% of one CPU")
     if slowdown is not None and slowdown > 1:
-        said.append(f"strace slowed {traced or 'its process'} down {slowdown:.3g} times while it ran")
+        said.append(f"strace slowed {printable(traced or 'its process', 40)} down {number(slowdown)} times while it ran")
     return said
 
 

@@ -474,3 +474,9 @@ def test_the_cost_to_the_host_is_stated():
     effect = row(stalled(STALLS))["capture"]["observer_effect"]
     assert effect["rtt_ratio"] == 1.0 and effect["cpu_percent"] == 1.0
     assert "left the median round trip as it was" in effect["sentence"]
+
+
+def test_no_figure_is_a_power_of_ten():
+    traced = {"pid": 4711, "comm": "smaps-reader", "seconds": 5.0, "bytes": 1, "calls": 2, "slowdown": 1234.5, "why": "x"}
+    found = row(Capture(more={"strace": traced}), clocks={HOST: 3600.0})
+    assert "strace slowed smaps-reader down 1234 times" in found["capture"]["observer_effect"]["sentence"]

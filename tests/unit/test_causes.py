@@ -98,6 +98,12 @@ def test_a_line_of_yesterday_does_not_put_the_priority_before_the_reader():
     ]
 
 
+def test_large_numbers_are_written_out():
+    row = next(row for row in TABLE["fsnotify-dentries"]["found"])
+    (found,) = match(CATALOGUE, case_of({**row, "facts": {"dentries.unused": 7654321}}))
+    assert any("unused dentries: 7654321 (5000000 or more speaks for it)" in sentence for sentence in found["evidence"])
+
+
 def test_nothing_known_gives_nothing():
     assert match(CATALOGUE, {}) == []
     assert (
