@@ -6,12 +6,12 @@
 from __future__ import annotations
 
 import html as markup
-import re
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from ansible_collections.fleet.stall.plugins.plugin_utils import capture_words as words
 from ansible_collections.fleet.stall.plugins.plugin_utils import timeline_svg
+from ansible_collections.fleet.stall.plugins.plugin_utils.text import markdown as _md
 from ansible_collections.fleet.stall.plugins.plugin_utils.text import printable
 
 STYLE = (
@@ -24,7 +24,6 @@ pre { white-space: pre-wrap; overflow-wrap: anywhere; font-size: 13px;
 """
     + timeline_svg.STYLE
 )
-_MARKDOWN = re.compile(r"([\\`*_\[\]<>|~&])")
 # (heading, headings of the columns, rows of a capture)
 _TABLES: tuple[tuple[str, tuple[str, ...], Callable[[Mapping[str, Any]], list[tuple[str, ...]]]], ...] = (
     ("Culprits", words.CULPRIT_HEADINGS, words.culprits),
@@ -115,7 +114,3 @@ def _md_list(heading: str, items: Sequence[tuple[str, str]]) -> list[str]:
 
 def _esc(text: Any) -> str:
     return markup.escape(printable(text, 4000))
-
-
-def _md(text: Any) -> str:
-    return _MARKDOWN.sub(r"\\\1", printable(text, 4000))

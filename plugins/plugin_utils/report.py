@@ -6,11 +6,11 @@
 from __future__ import annotations
 
 import html as markup
-import re
 from collections.abc import Mapping
 from typing import Any
 
 from ansible_collections.fleet.stall.plugins.plugin_utils import capture_page, wording
+from ansible_collections.fleet.stall.plugins.plugin_utils.text import markdown as _md
 from ansible_collections.fleet.stall.plugins.plugin_utils.text import printable
 
 _HEADINGS = (
@@ -29,7 +29,6 @@ _HEADINGS = (
 )
 _HOSTS_BY_WAY = 20
 _NUMERIC = frozenset((0, 3, 4, 5, 6, 7, 10, 11))
-_MARKDOWN = re.compile(r"([\\`*_\[\]<>|~&])")
 
 _STYLE = """
 :root { color-scheme: light dark; --ink: #1b1f24; --soft: #59636e; --line: #d1d9e0; --page: #fff; --band: #f6f8fa;
@@ -192,7 +191,3 @@ def _class(index: int) -> str:
 
 def _esc(text: Any) -> str:
     return markup.escape(printable(text, 4000))
-
-
-def _md(text: Any) -> str:
-    return _MARKDOWN.sub(r"\\\1", printable(text, 4000))

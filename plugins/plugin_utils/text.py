@@ -5,6 +5,12 @@
 
 from __future__ import annotations
 
+import re
+
+# What Markdown takes for markup anywhere, and what it does at the beginning of a line alone
+_MARKUP = re.compile(r"([\\`*_\[\]<>|~&#])")
+_BLOCK = re.compile(r"\A(\d+(?=[.)]\s)|(?=[-+]\s|[-=]+\s*\Z))")
+
 
 def printable(value: object, limit: int = 400) -> str:
     """The value as one line of visible characters, at most `limit` long; what can't be shown appears as its escape (`\\x1b`)."""
@@ -12,6 +18,11 @@ def printable(value: object, limit: int = 400) -> str:
     # isprintable: no control, terminal code, invisible or bidirectional formatting, surrogate, or space but the plain one
     shown = "".join(character if character.isprintable() else _escape(character) for character in text[: limit + 1])
     return shown if len(text) <= limit and len(shown) <= limit else shown[: limit - 1] + "…"
+
+
+def markdown(value: object, limit: int = 4000) -> str:
+    """The same as text of a Markdown document, in a line or a cell of its own."""
+    return _BLOCK.sub(r"\1\\", _MARKUP.sub(r"\\\1", printable(value, limit).lstrip()))
 
 
 def _escape(character: str) -> str:

@@ -126,6 +126,19 @@ def test_a_number_that_cannot_be_costs_neither_the_findings_nor_the_reports(numb
         assert "smaps-reader" in render(found)
 
 
+BLOCKS = ["# a heading", "- an item", "+ an item", "1. an item", "    # code", "> a quote"]
+
+
+@pytest.mark.parametrize("comm", BLOCKS)
+def test_a_name_at_the_beginning_of_a_line_makes_no_block(comm):
+    capture = Capture()
+    for start, length in STALLS:
+        capture.gap(start, start + length, (comm, 900, 900)).run(start, start + length, (comm, 4711, 4711))
+    lines = report.markdown(attributed(capture)).splitlines()
+    (said,) = [line for line in lines if "drained" in line and "had kept" in line]
+    assert said[0] == "\\" or said[:3] == "1\\."
+
+
 @settings(deadline=None, max_examples=40)
 @given(st.text(min_size=1), st.text())
 def test_names_and_files_can_only_be_text(comm, path):
