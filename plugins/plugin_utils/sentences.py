@@ -9,6 +9,7 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from ansible_collections.fleet.stall.plugins.module_utils.capture.gaps import MOST_ROWS
 from ansible_collections.fleet.stall.plugins.plugin_utils import classes
 from ansible_collections.fleet.stall.plugins.plugin_utils.culprits import Culprit
 from ansible_collections.fleet.stall.plugins.plugin_utils.stalls_join import MS
@@ -33,6 +34,11 @@ NOTES = {
     "hole": "in {} of {} stalls the CPU was not sampled, and it is not known what ended that: interrupts off, or a CPU that did not run",
     "little": "in {} of {} stalls no task that was seen had the CPU for long",
 }
+
+ON_TIME = (
+    "in {} of {} stalls the trace shows its packets handled on time, so that only the answers can have been late: "
+    "its sending side, the way back, or who asked"
+)
 
 
 def verdict(culprits: Sequence[Culprit], explained: Sequence[Explained], causes: Sequence[Mapping[str, Any]], klass: str | None) -> str:
@@ -77,9 +83,9 @@ def handled(culprit: Culprit, looked: Sequence[Explained]) -> str:
     own = [one for one in looked if culprit.ran(one.blocker)]
     own = own or [one for one in looked if one.cpu in culprit.cpus]
     worst = max(own, key=lambda one: one.drain_ns - one.start_ns, default=None)
-    if worst is None or worst.handler is None:
+    if worst is None or worst.handler is None or not worst.backlog:
         return f"On CPU {and_more([str(cpu) for cpu in culprit.cpus], 4)}: " if culprit.cpus else ""
-    probes = f"{worst.backlog} probe{'s' * (worst.backlog != 1)}"
+    probes = f"{'at least ' * (worst.backlog >= MOST_ROWS)}{worst.backlog} probe{'s' * (worst.backlog != 1)}"
     return (
         f"{printable(worst.handler.comm, 40)} on CPU {worst.cpu} drained {probes} after "
         if culprit.share is not None
@@ -134,7 +140,7 @@ def _nobody(looked: Sequence[Explained], klass: str | None) -> str:
     if notes:
         note, count = notes.most_common(1)[0]
         said += f": {NOTES[note].format(count, of)}" if note in NOTES else _handler_at_work(looked) if note == "handler" else ""
-        said += f": in {count} of {of} stalls the trace shows its packets handled on time" if note == "on_time" else ""
+        said += f": {ON_TIME.format(count, of)}" if note == "on_time" else ""
     return f"{said}.{_raw(looked)}"
 
 

@@ -176,6 +176,21 @@ def test_what_ran_before_the_first_probe_speaks_for_nobody():
     assert not culprit["usual"] and not any("met no stall" in sentence for sentence in culprit["because"])
 
 
+@pytest.mark.parametrize(
+    ("packets", "said"),
+    [
+        (0, "On CPU 1: smaps"),
+        (1, "napi/eth0-12 on CPU 1 drained 1 probe after"),
+        (150, "napi/eth0-12 on CPU 1 drained at least 150 probes after"),
+    ],
+)
+def test_how_many_probes_were_drained(packets, said):
+    """None where the trace does not show it; a capture tells of no more than 150."""
+    omitted = {"more": {"gaps_omitted": 12}} if not packets else {}
+    capture = of_each(lambda c, a, b: (c.gap(a, b, packets=packets) if packets else c).run(a, b), **omitted)
+    assert row(capture)["capture"]["sentence"].startswith(said)
+
+
 @pytest.mark.parametrize(("count", "confidence"), [(1, "medium"), (2, "medium"), (3, "high")])
 def test_few_stalls_count_for_less(count, confidence):
     found = row(stalled(STALLS[:count]), in_capture=STALLS[:count])
@@ -206,7 +221,7 @@ NOBODY = {
     "no run": (of_each(lambda c, a, b: c.gap(a, b)), None, "no task that was seen"),
     "the handler": (of_each(lambda c, a, b: c.gap(a, b).run(a, b, NAPI, POLL)), "SI", "napi/eth0-12 was at work itself, in veth_poll"),
     "no samples": (of_each(lambda c, a, b: c.gap(a, b), lacks=("recorder",)), None, "has no samples"),
-    "on time": (Capture(), None, "handled on time"),
+    "on time": (Capture(), None, "handled on time, so that only the answers can have been late"),
 }
 
 
