@@ -33,6 +33,7 @@ class Case:
     kernel: tuple[int, int, int] | None
     preemption: str
     log: tuple[str, ...]
+    log_before: tuple[str, ...]
 
     @classmethod
     def of(cls, case: Mapping[str, Any]) -> Case:
@@ -54,7 +55,8 @@ class Case:
             facts={name: float(n) for name, n in numbers.items() if is_number(n)} if isinstance(numbers, Mapping) else {},
             kernel=version(case.get("kernel")),
             preemption=str(case.get("preemption") or ""),
-            log=tuple(str(line)[:LONGEST_TEXT] for line in _rows(case.get("log")) if isinstance(line, str)),
+            log=_lines(case.get("log")),
+            log_before=_lines(case.get("log_before")),
         )
 
     def value(self, measure: Measure) -> float | None:
@@ -86,6 +88,10 @@ def is_number(value: object) -> TypeGuard[float]:
 
 def _positive(value: Any) -> float | None:
     return float(value) if is_number(value) and value > 0 else None
+
+
+def _lines(value: Any) -> tuple[str, ...]:
+    return tuple(line[:LONGEST_TEXT] for line in _rows(value) if isinstance(line, str))
 
 
 def _rows(value: Any) -> list[Any] | tuple[Any, ...]:

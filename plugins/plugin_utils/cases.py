@@ -119,7 +119,8 @@ def _common(explained: Sequence[Explained], capture: Mapping[str, Any], observe:
         "handler": next((one.handler.comm for one in explained if one.handler), None),
         "kernel": versions.get("kernel"),
         "preemption": versions.get("preemption"),
-        "log": facts.kernel_log(observe),
+        "log": facts.kernel_log(observe, ("end",)),
+        "log_before": facts.kernel_log(observe, ("start",)),
         "facts": facts.facts(observe, capture),
     }
 

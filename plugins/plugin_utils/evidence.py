@@ -87,15 +87,15 @@ def weigh(cause: Cause, case: Case) -> Weighed | None:
     if cause.frames and (share < FRAMES_SHARE if stacks else trigger is None):
         return None
     counter = _counter(cause, case)
-    line = next((line for line in case.log if any(pattern.search(line) for pattern in cause.log)), None)
+    line, earlier = _line(cause, case.log), _line(cause, case.log_before)
     tested = case.value(cause.test) if cause.test else None
     passed = None if cause.test is None or tested is None else cause.test.holds(tested)
 
     side = counter.holds or line is not None
     if cause.frames:
-        level = _with_frames(bool(stacks), side, trigger is not None, passed, cause.test is not None)
+        level = _with_frames(bool(stacks), side, trigger is not None or earlier is not None, passed, cause.test is not None)
     else:
-        level = _without_frames(counter, line is not None, trigger is not None, passed)
+        level = _without_frames(counter, line is not None or earlier is not None, trigger is not None, passed)
     against = (counter.measured and not counter.holds) or passed is False
     if level == 0 or (against and cause.frames and not stacks):
         return None
@@ -107,7 +107,10 @@ def weigh(cause: Cause, case: Case) -> Weighed | None:
         says.append("no stack of what ran before was captured")
     says += [_trigger_sentence(trigger, case.trigger)] if trigger else []
     says += [counter.sentence] if counter.sentence else []
-    says += [f"kernel log: {printable(line, 160)}"] if line is not None else []
+    if line is not None:
+        says.append(f"kernel log: {printable(line, 160)}")
+    elif earlier is not None:
+        says.append(f"kernel log, in the day before: {printable(earlier, 160)}")
     if cause.test:
         says.append(_test_sentence(cause.test, tested, passed))
     if against:
@@ -124,6 +127,10 @@ def weigh(cause: Cause, case: Case) -> Weighed | None:
     level = max(SUSPECTED, min(level, most))
     bare = not cause.frames and not counter.decisive
     return Weighed(level, kind, tuple(dict.fromkeys(says)), share, len(pattern.frames) if pattern else 0, cause.symptom, bare)
+
+
+def _line(cause: Cause, log: Iterable[str]) -> str | None:
+    return next((line for line in log if any(pattern.search(line) for pattern in cause.log)), None)
 
 
 def behind(found: Iterable[Weighed]) -> list[Weighed]:

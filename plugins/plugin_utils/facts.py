@@ -85,10 +85,10 @@ def facts(observe_result: Mapping[str, Any] | None, capture_result: Mapping[str,
     return found
 
 
-def kernel_log(observe_result: Mapping[str, Any] | None) -> list[str]:
-    """Lines of the kernel log that were kept: of the day before the window and of the window, oldest first, each once."""
+def kernel_log(observe_result: Mapping[str, Any] | None, parts: tuple[str, ...] = ("start", "end")) -> list[str]:
+    """Lines of the kernel log that were kept: of the day before the window (start) and of the window (end), oldest first, each once."""
     reading = _mapping(_mapping(_mapping(observe_result).get("counters")).get("kernel_log"))
-    rows = [row for part in ("start", "end") for row in _list(_mapping(reading.get(part)).get("lines")) if isinstance(row, Mapping)]
+    rows = [row for part in parts for row in _list(_mapping(reading.get(part)).get("lines")) if isinstance(row, Mapping)]
     return list({row.get("sequence", position): str(row.get("text", "")) for position, row in enumerate(rows)}.values())
 
 

@@ -98,6 +98,14 @@ def test_a_line_of_yesterday_does_not_put_the_priority_before_the_reader():
     ]
 
 
+@pytest.mark.parametrize(("when", "expected"), [("log", "confirmed"), ("log_before", "probable")])
+def test_a_line_of_the_day_before_confirms_nothing(when, expected):
+    row = next(row for row in TABLE["console-printk"]["found"])
+    row = {key: value for key, value in row.items() if key != "log"} | {when: ["watchdog: Watchdog detected hard LOCKUP on cpu 3"]}
+    (found,) = (found for found in match(CATALOGUE, case_of(row)) if found["id"] == "console-printk")
+    assert found["confidence"] == expected and any("hard LOCKUP" in sentence for sentence in found["evidence"])
+
+
 def test_large_numbers_are_written_out():
     row = next(row for row in TABLE["fsnotify-dentries"]["found"])
     (found,) = match(CATALOGUE, case_of({**row, "facts": {"dentries.unused": 7654321}}))
