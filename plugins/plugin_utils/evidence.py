@@ -65,19 +65,10 @@ def weigh(cause: Cause, case: Case) -> Weighed | None:
     if case.kind is not None and case.kind not in cause.classes:
         return None
     kind = case.kind or " or ".join(cause.classes)
-    says: list[str] = []
-    most = SUSPECTED if cause.unconfirmed else CONFIRMED
-    if case.kind is None:
-        most = SUSPECTED
-        says.append(f"of which class the stalls are is not known: {cause.id} is one of class {kind}")
-    elif kind in cause.only_if:
-        agrees = _agrees(cause.only_if[kind], case.trigger)
-        if agrees is False:
-            return None
-        most = most if agrees else SUSPECTED
-        says.append(
-            _trigger_sentence(cause.only_if[kind], case.trigger) if agrees else f"its {' and '.join(cause.only_if[kind])} is not known"
-        )
+    allowed = _allowed(cause, case, kind)
+    if allowed is None:
+        return None
+    most, says = allowed
 
     # What another CPU than that of the packets ran kept none of them waiting; an application can wait for any CPU.
     elsewhere = case.on_rx_cpu is False and kind != "R"
@@ -127,6 +118,20 @@ def weigh(cause: Cause, case: Case) -> Weighed | None:
     level = max(SUSPECTED, min(level, most))
     bare = not cause.frames and not counter.decisive
     return Weighed(level, kind, tuple(dict.fromkeys(says)), share, len(pattern.frames) if pattern else 0, cause.symptom, bare)
+
+
+def _allowed(cause: Cause, case: Case, kind: str) -> tuple[int, list[str]] | None:
+    """The most that the class of the stalls lets it be, and why; None: it rules the cause out."""
+    most = SUSPECTED if cause.unconfirmed else CONFIRMED
+    if case.kind is None:
+        return SUSPECTED, [f"of which class the stalls are is not known: {cause.id} is one of class {kind}"]
+    if kind not in cause.only_if:
+        return most, []
+    wanted = cause.only_if[kind]
+    agrees = _agrees(wanted, case.trigger)
+    if agrees is None:
+        return SUSPECTED, [f"its {' and '.join(wanted)} is not known"]
+    return (most, [_trigger_sentence(wanted, case.trigger)]) if agrees else None
 
 
 def _line(cause: Cause, log: Iterable[str]) -> str | None:
