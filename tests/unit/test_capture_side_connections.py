@@ -112,7 +112,7 @@ def pair():
         sock.close()
 
 
-def survey(limit=50):
+def survey(limit=connections.MOST_SEEN):
     try:
         return connections.survey(limit)
     except Unavailable as reason:
@@ -120,13 +120,16 @@ def survey(limit=50):
 
 
 @pytest.mark.parametrize(("family", "address"), [(socket.AF_INET, "127.0.0.1"), (socket.AF_INET6, "::1")])
-def test_data_that_nobody_reads_is_seen_with_its_process(pair, family, address):
+def test_data_that_nobody_reads_is_seen_with_its_process(pair, family, address, monkeypatch):
+    """Whatever else is connected here, however bad, and however many processes there are to look through."""
+    monkeypatch.setattr(connections, "SCAN_S", 60.0)
+    monkeypatch.setattr(connections, "MOST_SECONDS", 60.0)
     try:
         client, server = pair(family, address)
     except OSError as error:
         pytest.skip(f"no {address} here: {error}")
     client.sendall(b"x" * 100000)
-    assert server.recv(100000, socket.MSG_PEEK)
+    assert len(server.recv(20000, socket.MSG_PEEK | socket.MSG_WAITALL)) == 20000
     found = survey()
     spelled = "{}:{}" if family == socket.AF_INET else "[{}]:{}"
     mine = {row["local"]: row for row in found["rows"]}[spelled.format(*server.getsockname()[:2])]
@@ -139,7 +142,6 @@ def test_data_that_nobody_reads_is_seen_with_its_process(pair, family, address):
     assert 0 < other["min_rtt_ms"] < 1000
     assert other["rtt_ms"] > 0
     assert other["unread_bytes"] == 0
-    assert connections.read(1)[0]["unread_bytes"] >= mine["unread_bytes"]
 
 
 def test_bounds_on_rows_and_on_what_is_looked_at(pair, monkeypatch):

@@ -14,7 +14,7 @@ import os
 import socket
 import struct
 import time
-from typing import Any, Dict, Iterator, List, NamedTuple, Optional, Set, Tuple
+from typing import Any, Dict, Iterator, NamedTuple, Optional, Set, Tuple
 
 from ansible_collections.fleet.stall.plugins.module_utils import netlink
 from ansible_collections.fleet.stall.plugins.module_utils.counters.source import Unavailable, text_or_none
@@ -49,16 +49,12 @@ class Connection(NamedTuple):
     unacked: Optional[int]
 
 
-def read(limit: int = 50) -> List[Dict[str, Any]]:
-    """The rows of `survey`. Raises Unavailable with reason and remedy."""
-    return survey(limit)["rows"]
-
-
 def survey(limit: int = 50) -> Dict[str, Any]:
     """{rows [{local, peer, pid, comm, rtt_ms, min_rtt_ms, retransmits, unread_bytes, unacked}], seen, complete}; worst first.
 
     retransmits: since the connection began; unacked: segments on their way; unread_bytes: arrived, but not read by the process. `complete`
     is False where a bound left connections unseen. pid and comm are null for sockets whose process was not found in time.
+    Raises Unavailable with reason and remedy.
     """
     _must_not_load("tcp_diag")
     _must_not_load("inet_diag")
