@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from ansible_collections.fleet.stall.plugins.module_utils import wire
 from ansible_collections.fleet.stall.plugins.module_utils.capture import rxperf, rxprogram, rxtrace, syscalls
 from ansible_collections.fleet.stall.plugins.module_utils.capture.gaps import Handled
-from ansible_collections.fleet.stall.plugins.module_utils.capture.rxlines import Heartbeat, Parser, SlowCall, path_of
+from ansible_collections.fleet.stall.plugins.module_utils.capture.rxlines import Heartbeat, Parser, SlowCall, Watched, path_of
 
 
 def flow(number, protocol="icmp", family=4, port=None, source_address=None, source_port=None):
@@ -194,6 +194,46 @@ def test_bpftrace_understands_the_program(tmp_path, source, flows):
     ]
     done = subprocess.run(words, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, timeout=60, check=False)
     assert done.returncode == 0, done.stdout[-2000:]
+
+
+def test_the_calls_that_only_wait_are_left_out_at_both_ends():
+    """Else the end of a poll() would be taken for that of the read() before it, with all that was computed in between."""
+    text = rxprogram.program("tracepoint", 7, FLOWS, NETNS, 10, MARK)
+    probes = [line for line in text.splitlines() if line.startswith("tracepoint:raw_syscalls:")]
+    assert len(probes) == 2
+    for number in syscalls.waits():
+        assert all(f"args->id != {number}" in probe for probe in probes)
+
+
+def test_how_many_calls_were_looked_at():
+    assert Parser(FLOWS, MARK).parse(f"@n{MARK}: 123456") == Watched(123456)
+    assert Parser(FLOWS, MARK).parse("@nffffffff: 123456") is None
+    assert Parser(FLOWS, MARK).parse(f"@n{MARK}: x") is None
+
+
+@pytest.mark.parametrize(
+    ("cpus", "turns", "stopped"),
+    [
+        (2, [49999] * 9, False),
+        (2, [50001, 49999, 50001], False),
+        (2, [50001, 50001], True),
+        (128, [1279999] * 5, False),
+        (128, [1280001] * 2, True),
+    ],
+)
+def test_slow_calls_are_given_up_where_they_cost_too_much(tmp_path, monkeypatch, cpus, turns, stopped):
+    monkeypatch.setattr(rxtrace.os, "cpu_count", lambda: cpus)
+    trace = rxtrace.RxTrace({"flows": FLOWS}, 10, str(tmp_path))
+    trace._mark, trace._parser = MARK, Parser(FLOWS, MARK)
+    trace._calls = True
+    path = tmp_path / "rx.out"
+    path.write_text("".join(f"@n{MARK}: {calls}\n{MARK}h 5\n" for calls in turns))
+    trace._read(rxtrace.Tail(str(path)))
+    found = trace.capabilities()
+    assert found["slow_calls"]["available"] is not stopped
+    assert ("system calls a second" in (found["slow_calls"]["reason"] or "")) is stopped
+    assert found["rx_trace"]["available"]
+    assert trace.calls_watched == sum(turns)
 
 
 PERF_TRACE = """\

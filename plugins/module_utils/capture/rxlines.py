@@ -38,7 +38,13 @@ class Heartbeat(NamedTuple):
     at_ns: int
 
 
-Line = Union[Heartbeat, Handled, SlowCall, None]
+class Watched(NamedTuple):
+    """How many system calls were looked at in the last half second."""
+
+    calls: int
+
+
+Line = Union[Heartbeat, Handled, SlowCall, Watched, None]
 
 
 class Parser:
@@ -47,6 +53,7 @@ class Parser:
     def __init__(self, flows: Sequence[Dict[str, Any]], mark: str) -> None:
         self.mark = mark
         self._rows = (f"@r{mark}a[", f"@r{mark}b[")
+        self._watched = f"@n{mark}: "
         self._echo = {flow["id"]: flow["id"] for flow in flows if flow["protocol"] == "icmp"}
         self._tcp: Dict[Tuple[int, int, int, Optional[int]], int] = {}
         for flow in flows:
@@ -59,6 +66,8 @@ class Parser:
         try:
             if line.startswith(self._rows):
                 return self._handled(line)
+            if line.startswith(self._watched):
+                return Watched(int(line[len(self._watched) :]))
             if not line.startswith(self.mark):
                 return None
             kind, _, rest = line[len(self.mark) :].partition(" ")

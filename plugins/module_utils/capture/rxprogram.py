@@ -40,6 +40,7 @@ def program(source: str, token: int, flows: Sequence[Dict[str, Any]], netns: int
     ``@rMARKa[NSECS, CPU, PID, TID, KIND, WORD, WORD, WORD]: COMM`` a handled probe, in no order: KIND 0, an echo request, with FLOW,
     NUMBER, 0; KIND 4 or 6, a SYN or a segment with data, with the last word of the source ADDRESS, PORTS, SEQUENCE.
     ``MARKh NSECS`` after all probes that were handled before the last of these.
+    ``@nMARK: CALLS`` system calls that were looked at in the last half second; what each of them costs, the host pays.
     ``MARKc START NSECS ON_CPU CPU PID TID CALL FD COMM|FSTYPE|NAME|PARENT|..`` a slow call.
     """
     parts = [_kprobe(token, netns)] if source == "kprobe" else [_tracepoint(token, flows, netns)]
@@ -48,7 +49,7 @@ def program(source: str, token: int, flows: Sequence[Dict[str, Any]], netns: int
     parts.append(_turn())
     if not btf:
         parts.insert(0, "\n".join(f"#include <{header}>" for header in HEADERS + (CALL_HEADERS if slow_call_ms else ())))
-    return "\n".join(parts).replace('printf("', f'printf("{mark}').replace("@rows", f"@r{mark}") + "\n"
+    return "\n".join(parts).replace('printf("', f'printf("{mark}').replace("@rows", f"@r{mark}").replace("@calls", f"@n{mark}") + "\n"
 
 
 def _turn() -> str:
@@ -168,6 +169,9 @@ def _kprobe(token: int, netns: int) -> str:
 def _slow_calls(slow_call_ms: float) -> str:
     """Calls on a CPU for most of their time; those that wait for others are not looked at, which is what keeps it cheap.
 
+    Both ends leave out the same calls: the end of one of these would be taken for that of the call before it, with all that its
+    thread computed in between.
+
     sum_exec_runtime lags by up to a tick, hence two fifths where half would be meant. At the end bpftrace lets go of sys_enter
     first, so what sys_exit says from then on is not to be believed.
     """
@@ -175,8 +179,9 @@ def _slow_calls(slow_call_ms: float) -> str:
     names = ", ".join(f"str({'$d->' + 'd_parent->' * level}d_name.name)" for level in range(4))
     return f"""tracepoint:raw_syscalls:sys_enter /{waits}/ {{
   @s[tid] = (nsecs, curtask->se.sum_exec_runtime, (uint64)args->args[0]);
+  @calls = count();
 }}
-tracepoint:raw_syscalls:sys_exit {{
+tracepoint:raw_syscalls:sys_exit /{waits}/ {{
   $s = @s[tid];
   $n = nsecs - $s.0;
   if ($s.0 > 0 && $n >= {int(slow_call_ms * 1e6)}) {{
@@ -194,4 +199,5 @@ tracepoint:raw_syscalls:sys_exit {{
   }}
 }}
 tracepoint:sched:sched_process_exit {{ delete(@s[tid]); }}
-END {{ clear(@s); }}"""
+interval:ms:{HEARTBEAT_MS} {{ print(@calls); clear(@calls); }}
+END {{ clear(@s); clear(@calls); }}"""

@@ -15,7 +15,7 @@ from ansible_collections.fleet.stall.plugins.module_utils import sockets
 from ansible_collections.fleet.stall.plugins.module_utils.capture import bounded, rxprogram
 from ansible_collections.fleet.stall.plugins.module_utils.capture.clock import monotonic_ns
 from ansible_collections.fleet.stall.plugins.module_utils.capture.gaps import Handled, order
-from ansible_collections.fleet.stall.plugins.module_utils.capture.rxlines import Heartbeat, Parser, SlowCall
+from ansible_collections.fleet.stall.plugins.module_utils.capture.rxlines import Heartbeat, Parser, SlowCall, Watched
 
 MOST_BYTES = 48 << 20
 READ_BYTES = 1 << 20
@@ -26,6 +26,13 @@ NETNS = "/proc/self/ns/net"
 BTF = "/sys/kernel/btf/vmlinux"
 # What is tried, best first: where the packets are seen, and whether slow calls are watched as well.
 ATTEMPTS = (("tracepoint", True), ("tracepoint", False), ("kprobe", True), ("kprobe", False))
+# What looking at one system call costs the thread that makes it.
+CALL_S = 0.5e-6
+# More calls a second than that are not looked at: 5 % of a CPU on a small host, 1 % of all CPUs on a large one.
+MOST_CALLS_PER_S = 100000
+MOST_CALLS_PER_CPU_S = 20000
+# So many half seconds in a row.
+BUSY_TURNS = 2
 HARMLESS = "RLIMIT_MEMLOCK"
 COMPLAINTS_BYTES = 4000
 
@@ -67,6 +74,10 @@ class RxTrace:
         self.bytes_written = 0
         self._turn: List[Handled] = []
         self._stopped_ns: Optional[int] = None
+        self.calls_watched = 0
+        self._busy_turns = 0
+        self._calls_until_ns: Optional[int] = None
+        self._calls_reason: Optional[str] = None
 
     def start(self) -> bool:
         """Start the next program that may work. False, with `reason`, if none is left."""
@@ -101,6 +112,9 @@ class RxTrace:
             return [], []
         running = self._tool.poll()
         rows, calls = self._read(self._tail)
+        if self._busy_turns >= BUSY_TURNS and self._calls_until_ns is None:
+            self._calls_until_ns = monotonic_ns()
+            self._tool.end()
         if not running and self._stopped_ns is None:
             self._ended()
         return rows, calls
@@ -113,12 +127,26 @@ class RxTrace:
             if isinstance(found, Handled):
                 self._turn.append(found)
             elif isinstance(found, SlowCall):
-                if self._stopped_ns is None or found.start_ns + found.duration_ns < self._stopped_ns:
+                if self._calls_until_ns is None or found.start_ns + found.duration_ns < self._calls_until_ns:
                     calls.append(found)
+            elif isinstance(found, Watched):
+                self._weigh(found.calls)
             elif isinstance(found, Heartbeat):
                 self.ready = True
                 rows += self._turned()
         return rows, calls
+
+    def _weigh(self, calls: int) -> None:
+        """See what looking at each system call costs the host."""
+        self.calls_watched += calls
+        rate = calls * 1000 // rxprogram.HEARTBEAT_MS
+        most = most_calls_per_s(os.cpu_count() or 1)
+        self._busy_turns = self._busy_turns + 1 if rate > most else 0
+        if self._busy_turns == BUSY_TURNS and self._calls_reason is None:
+            self._calls_reason = (
+                f"not watched to the end: the host makes {rate} system calls a second, and to look at each would cost it "
+                f"{rate * CALL_S * 100:.0f} % of a CPU (limit {most} a second)"
+            )
 
     def _turned(self) -> List[Handled]:
         """The rows of the last half second, put in order; they come in none."""
@@ -129,6 +157,11 @@ class RxTrace:
     def _ended(self) -> None:
         assert self._tool is not None
         said = complaint(self._complaints()) or "ended without a word"
+        if self._calls and self._calls_until_ns is not None:
+            self.bytes_written += self._tool.size()
+            self._attempts = [(self._source, False)]
+            self.start()
+            return
         if self.ready:
             full = self._tool.size() > bounded.SOFT_SHARE * MOST_BYTES
             self.reason = f"bpftrace ended before the window did: {'its file was full' if full else said}"
@@ -150,8 +183,9 @@ class RxTrace:
         if self._tool is None or self._tail is None:
             return [], []
         self._stopped_ns = monotonic_ns()
+        self._calls_until_ns = self._calls_until_ns or self._stopped_ns
         self._tool.finish()
-        self.bytes_written = self._tool.size()
+        self.bytes_written += self._tool.size()
         rows: List[Handled] = []
         calls: List[SlowCall] = []
         for _ in range(MOST_BYTES // READ_BYTES + 1):
@@ -164,11 +198,16 @@ class RxTrace:
     def capabilities(self) -> Dict[str, Dict[str, Any]]:
         """The rows rx_trace and slow_calls of `capabilities`. What is available has a `how` even where it ended early."""
         reason = self.reason or (None if self.ready else "bpftrace did not get ready in the window")
-        calls = reason if reason or self._calls else "; ".join(self._refusals)
+        calls = self._calls_reason or (reason if reason or self._calls else "; ".join(self._refusals))
+        watched = self.ready and self._calls and self._calls_reason is None
         return {
             "rx_trace": sockets.capability(self.ready, self._source if self.ready else None, reason),
-            "slow_calls": sockets.capability(self.ready and self._calls, "bpf" if self.ready and self._calls else None, calls),
+            "slow_calls": sockets.capability(watched, "bpf" if watched else None, calls),
         }
+
+
+def most_calls_per_s(cpus: int) -> int:
+    return max(MOST_CALLS_PER_S, MOST_CALLS_PER_CPU_S * cpus)
 
 
 def unavailable() -> Optional[str]:

@@ -61,6 +61,7 @@ class Session:
         self.packets: Optional[packets.Stage] = None
         self.warnings: List[str] = []
         self.connections: List[Dict[str, Any]] = []
+        self.connections_omitted = 0
         self.capabilities: Dict[str, Dict[str, Any]] = {}
         self.setup_cpu_s = 0.0
         self.window_cpu_s: Dict[str, float] = {}
@@ -143,8 +144,15 @@ class Session:
 
     def _look_at_connections(self) -> None:
         try:
-            self.connections = connections.read()
-            self.capabilities["connections"] = sockets.capability(True, "sock_diag")
+            found = connections.survey()
+            self.connections = found["rows"]
+            partly = (
+                None if found["complete"] else f"only {found['seen']} connections were looked at: there was no time or no room for the rest"
+            )
+            self.capabilities["connections"] = sockets.capability(True, "sock_diag", partly)
+            if partly:
+                self.connections_omitted = found["seen"] - len(found["rows"])
+                self.warnings.append(partly)
         except (Unavailable, OSError) as error:
             self.capabilities["connections"] = sockets.capability(False, None, str(error))
 
@@ -160,6 +168,7 @@ class Session:
         found = evidence.found(self, files, straced)
         found["packets"] = held
         found["connections"] = self.connections
+        found["omitted"].update(evidence.omitted(connections=self.connections_omitted))
         found["capabilities"] = self._capabilities(straced, held)
         found["memory_cgroups"] = self._memory(found)
         if not self.plan["memory_stat"]:
@@ -259,12 +268,14 @@ def _rusage_s() -> float:
 
 
 def cost(began: float, session: Session) -> Dict[str, Any]:
-    """`cost` of capture.json. What the tracer's program costs in the kernel is spent by those whom it traces, and is not in it."""
+    """`cost` of capture.json. What the tracer's program costs in the kernel is spent by those whom it traces: an estimate, apart."""
+    watched = session.rx.calls_watched if isinstance(session.rx, rxtrace.RxTrace) else 0
     own, children = resource.getrusage(resource.RUSAGE_SELF), resource.getrusage(resource.RUSAGE_CHILDREN)
     return {
         "cpu_s": round(_rusage_s(), 3),
         "setup_cpu_s": round(session.setup_cpu_s, 3),
         "window_cpu_s": session.window_cpu_s,
+        "traced_calls_cpu_s": round(watched * rxtrace.CALL_S, 3),
         "rss_kb": own.ru_maxrss + children.ru_maxrss,
         "wall_s": round(time.monotonic() - began, 3),
         "bytes_written": session.recorder.bytes_written + session.rx.bytes_written,
