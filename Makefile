@@ -45,10 +45,11 @@ unit: dev-venv ## Unit tests (ARGS to pytest)
 integration: dev-venv lab-tools ## Integration tests on the lab (root; ARGS to pytest)
 	@$(PYTHON) tests/venvs.py ensure --optional 2.16 new
 	@$(PYTHON) tests/bootstrap/packages.py kubernetes || echo 'fleet.stall: skipped: without a kubectl its tests are'
-	$(AS_ROOT) $(PYTHON) -m pytest tests/integration $(ARGS)
+	$(AS_ROOT) $(PYTHON) -m pytest tests/integration -m "not slow" $(ARGS)
 
 soak: dev-venv lab-tools ## Five minutes without faults: nothing may be found; each culprit five times, the rare one too (root, an hour)
 	@$(AS_ROOT) env FLEET_STALL_CLEAN_S=300 $(PYTHON) -m pytest tests/integration -k "clean and not two_labs" $(ARGS)
+	@$(AS_ROOT) $(PYTHON) -m pytest tests/integration -m slow $(ARGS)
 	@for round in 1 2 3 4 5; do $(AS_ROOT) env FLEET_STALL_SOAK=1 $(PYTHON) -m pytest tests/integration/test_culprits.py -rP -k "not clean" $(ARGS) || exit 1; done
 
 bench: dev-venv lab-tools ## Measure, as JSON (root)

@@ -128,7 +128,7 @@ class Diagnoses:
         return self._done[scenario]
 
 
-WINDOW_S = 15
+WINDOW_S = 12
 CAPTURE_S = 12
 SOAK = bool(os.environ.get("FLEET_STALL_SOAK"))
 # Scenarios of which the suspects are opened up too, with what differs for them; the longer ones only in `make soak`.
@@ -148,7 +148,7 @@ if SOAK:
         "rack_path": {"capture_hosts": ["node-a2-1"]},
         "source_stall": {"capture_hosts": ["node-a1-1"]},
     }
-CLEAN_WINDOW_S = int(os.environ.get("FLEET_STALL_CLEAN_S", "90"))
+CLEAN_WINDOW_S = int(os.environ.get("FLEET_STALL_CLEAN_S", "60"))
 
 
 @pytest.fixture(scope="session")

@@ -38,7 +38,6 @@ def test_core_2_16_with_hosts_on_python_3_6(labs, tmp_path):
 @pytest.mark.lab
 def test_the_newest_core(labs, tmp_path):
     core = venv("new")
-    done = run.diagnose(labs.get("rx_stall").inventory, tmp_path, venv=core, window_s=8, capture_s=4, capture_control=False)
+    done = run.diagnose(labs.get("rx_stall").inventory, tmp_path, venv=core, window_s=6, capture=False)
     assert done.rc == 0, done.screen
     assert done.findings["hosts"][0]["host"] == "node-a1-2", done.screen
-    assert done.host("node-a1-2")["capture"]["status"] == "measured", done.screen

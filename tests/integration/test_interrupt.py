@@ -91,7 +91,7 @@ def test_interrupted_it_ends_every_observer_and_keeps_the_run(lab, tmp_path):
 
 @pytest.mark.lab
 def test_killed_it_leaves_observers_that_end_themselves(lab, tmp_path):
-    window_s = 12
+    window_s = 6
     playing = begin(lab, tmp_path, window_s)
     assert within(40, lambda: len(observers()) >= PROCESSES_A_HOST * len(lab.expected["hosts"]))
     os.killpg(playing.pid, signal.SIGKILL)

@@ -145,12 +145,16 @@ def of_the_lab(api: Api, lab) -> None:
 
 
 @pytest.mark.lab
-@pytest.mark.parametrize(("scenario", "host", "layer"), [("nat_only", "node-a2-1", "nodeport"), ("overlay_only", "node-a1-1", "overlay")])
+@pytest.mark.parametrize(
+    ("scenario", "host", "layer"),
+    [("nat_only", "node-a2-1", "nodeport"), pytest.param("overlay_only", "node-a1-1", "overlay", marks=pytest.mark.slow)],
+)
 def test_a_fault_of_a_layer_is_found_though_only_kubernetes_knows_of_it(api, labs, tmp_path, scenario, host, layer):
     lab = labs.get(scenario)
     of_the_lab(api, lab)
     config = kubeconfig(tmp_path / "config", api.url)
-    done = run.diagnose(bare(lab, tmp_path / "inventory.yml"), tmp_path / "runs", window_s=15, kubernetes=True, kubeconfig=str(config))
+    known = {"kubernetes": True, "kubeconfig": str(config)}
+    done = run.diagnose(bare(lab, tmp_path / "inventory.yml"), tmp_path / "runs", window_s=12, capture=False, **known)
     assert done.rc == 0, done.screen
     worst = done.findings["hosts"][0]
     assert (worst["host"], worst["status"], worst["blame"]["layer"]) == (host, "stalling", layer), done.screen
