@@ -236,6 +236,17 @@ def test_slow_calls_are_given_up_where_they_cost_too_much(tmp_path, monkeypatch,
     assert trace.calls_watched == sum(turns)
 
 
+def test_probes_beyond_the_room_for_them_are_counted(tmp_path, monkeypatch):
+    monkeypatch.setattr(rxtrace, "MOST_ROWS", 3)
+    trace = rxtrace.RxTrace({"flows": FLOWS}, 10, str(tmp_path))
+    trace._mark, trace._parser = MARK, Parser(FLOWS, MARK)
+    row = f"@r{MARK}a[%d, 0, 1, 1, 0, {lying(struct.pack('!I', 1))}, 7, 0]: x\n"
+    path = tmp_path / "rx.out"
+    path.write_text("".join(row % at for at in range(5)) + f"{MARK}h 5\n")
+    trace._read(rxtrace.Tail(str(path)))
+    assert (len(trace.rows), trace.rows_omitted) == (3, 2)
+
+
 PERF_TRACE = """\
 3486264.182 (118.031 ms): smaps-reader/19080 read(fd: 4</proc/19081/smaps_rollup>, buf: 0x5595475d7fc0, count: 65536) = 698
 3486382.635 (29.532 ms): smaps-reader/19080 read(fd: 7<pipe:[605129]>, buf: 0x7fb5b6a49340, count: 1)             = 1

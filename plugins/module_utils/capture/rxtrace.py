@@ -74,6 +74,7 @@ class RxTrace:
         self.bytes_written = 0
         self._turn: List[Handled] = []
         self._stopped_ns: Optional[int] = None
+        self.rows_omitted = 0
         self.calls_watched = 0
         self._busy_turns = 0
         self._calls_until_ns: Optional[int] = None
@@ -151,7 +152,9 @@ class RxTrace:
     def _turned(self) -> List[Handled]:
         """The rows of the last half second, put in order; they come in none."""
         rows, self._turn = sorted(self._turn, key=order), []
-        self.rows += rows[: max(0, MOST_ROWS - len(self.rows))]
+        kept = rows[: max(0, MOST_ROWS - len(self.rows))]
+        self.rows += kept
+        self.rows_omitted += len(rows) - len(kept)
         return rows
 
     def _ended(self) -> None:

@@ -166,6 +166,10 @@ class Session:
         held = self.packets.finish() if self.packets else None
         _be_nice(LATER_NICENESS)
         found = evidence.found(self, files, straced)
+        left_out = self.rx.rows_omitted if isinstance(self.rx, rxtrace.RxTrace) else 0
+        if left_out:
+            found["omitted"]["handled"] = left_out
+            self.warnings.append(f"{left_out} probes that were handled after the first {rxtrace.MOST_ROWS} were not looked at")
         found["packets"] = held
         found["connections"] = self.connections
         found["omitted"].update(evidence.omitted(connections=self.connections_omitted))
