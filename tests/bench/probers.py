@@ -2,6 +2,9 @@
 
 Send jitter is taken where it matters and alike for all three: from the times at which the packets arrive at the target,
 in a capture there.
+
+Ours runs at the priority that it has as root on a host (nice -10), the others at 0. Our round trip is by the kernel's stamps, theirs by
+their own clock: that ratio compares the stamps as much as the probers.
 """
 
 from __future__ import annotations

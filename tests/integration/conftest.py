@@ -128,7 +128,7 @@ class Diagnoses:
         return self._done[scenario]
 
 
-WINDOW_S = 12
+WINDOW_S = 15
 CAPTURE_S = 12
 SOAK = bool(os.environ.get("FLEET_STALL_SOAK"))
 # Scenarios of which the suspects are opened up too, with what differs for them; the longer ones only in `make soak`.
