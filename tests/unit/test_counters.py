@@ -2,7 +2,6 @@
 
 import json
 import os
-import subprocess
 import sys
 
 import pytest
@@ -241,20 +240,6 @@ def test_vmstat_keeps_what_can_stall():
     assert vmstat.parse("nr_free_pages 7\ncompact_stall 2\ndrop_slab 1\nnr_anon_pages x\n") == {"compact_stall": 2, "drop_slab": 1}
 
 
-@pytest.mark.parametrize(
-    ("line", "kind"),
-    [
-        ("audit: audit_backlog=326 > audit_backlog_limit=320", "audit_backlog"),
-        ("audit: backlog limit exceeded", "audit_backlog"),
-        ("ena 0000:00:05.0 ens5: The napi handler hasn't been called for a long time but the interrupt was", "tx_paused"),
-        ("mce: [Hardware Error]: Machine check events logged", "hardware_error"),
-        ("** 31 printk messages dropped **", "printk_dropped"),
-    ],
-)
-def test_lines_that_causes_ask_for_are_kept(line, kind):
-    assert kernel_log.kind_of(line) == kind
-
-
 MOUNTINFO_V1 = """\
 30 25 0:26 / /sys/fs/cgroup/systemd rw,nosuid shared:9 - cgroup cgroup rw,xattr,name=systemd
 33 25 0:29 / /sys/fs/cgroup/cpu,cpuacct rw,nosuid shared:11 - cgroup cgroup rw,cpu,cpuacct
@@ -312,89 +297,6 @@ def test_throttled_keeps_only_what_grew():
     assert list(end["groups"]) == ["new", "a"]
     assert list(start["groups"]) == ["a"]
     assert end["grown"] == 2
-
-
-KMSG = [
-    "6,339,5140900,-;NET: Registered PF_INET6 protocol family\n SUBSYSTEM=net\n",
-    "0,400,90000000,-;watchdog: BUG: soft lockup - CPU#3 stuck for 22s! [kworker/3:1:123]\n",
-    "4,401,95000000,-;workqueue: vmstat_update hogged CPU for >10000us 4 times, consider switching to WQ_UNBOUND\n",
-    "6,402,99000000,c;bash (77): drop_caches: 3\n",
-    "4,403,99500000,-;nf_conntrack: nf_conntrack: table full, dropping packet\x1b[31m\n",
-    "not a record",
-]
-
-
-def test_kernel_log_keeps_the_lines_that_matter_without_control_characters():
-    found = kernel_log.select(KMSG, uptime_s=100.0)
-    assert found["counts"] == {"soft_lockup": 1, "hogged_cpu": 1, "drop_caches": 1, "conntrack_full": 1}
-    assert found["last_sequence"] == 403
-    assert found["lines"][0]["age_s"] == 10.0
-    assert "\x1b" not in found["lines"][-1]["text"]
-
-
-@pytest.mark.parametrize(
-    ("message", "kind"),
-    [
-        ("NMI watchdog: BUG: soft lockup - CPU#0 stuck for 23s! [java:3912]", "soft_lockup"),
-        ("NMI watchdog: Watchdog detected hard LOCKUP on cpu 4", "hard_lockup"),
-        ("INFO: rcu_sched self-detected stall on CPU { 3}", "rcu_stall"),
-        ("rcu: INFO: rcu_preempt detected stalls on CPUs/tasks:", "rcu_stall"),
-        ("sched: RT throttling activated", "rt_throttling"),
-        ("perf: interrupt took too long (2501 > 2500), lowering kernel.perf_event_max_sample_rate to 79750", "perf_slow"),
-        ("ena 0000:00:05.0 eth0: TX q 3 is paused for too long (threshold 5000000)", "tx_paused"),
-        ("e1000e 0000:00:19.0 eth0: Detected Hardware Unit Hang", "tx_hang"),
-        ("NETDEV WATCHDOG: eth0 (igb): transmit queue 2 timed out", "netdev_watchdog"),
-        ("INFO: task kworker/0:1:77 blocked for more than 120 seconds.", "hung_task"),
-        ("neighbour: arp_cache: neighbor table overflow!", "neighbour_full"),
-        ("Out of memory: Killed process 77 (java)", "out_of_memory"),
-        ("eth0: renamed from veth7", None),
-    ],
-)
-def test_kernel_log_kinds(message, kind):
-    assert kernel_log.kind_of(message) == kind
-
-
-def test_kernel_log_of_long_ago_does_not_count():
-    assert kernel_log.select(KMSG, uptime_s=100.0 + kernel_log.DAY_S)["counts"] == {}
-
-
-def test_kernel_log_second_reading_holds_only_what_is_new():
-    start = kernel_log.select(KMSG[:3], uptime_s=95.0)
-    _, end = kernel_log.reduce(start, kernel_log.select(KMSG, uptime_s=100.0))
-    assert end["counts"] == {"drop_caches": 1, "conntrack_full": 1}
-    assert [line["kind"] for line in end["lines"]] == ["drop_caches", "conntrack_full"]
-
-
-COUNT_RULES = """
-import json, sys
-sys.path.insert(0, sys.argv[1])
-from ansible_collections.fleet.stall.plugins.module_utils.counters import rules
-print(json.dumps(rules.read()))
-"""
-
-
-def count_rules(setup):
-    """What the reader counts in a network namespace of its own, after some commands in it."""
-    script = f'{setup} >&2 && exec "$0" -c "$1" "$2"'
-    collections = os.path.join(os.path.dirname(__file__), "..", "..", "collections")
-    argv = ["unshare", "--net", "sh", "-c", script, sys.executable, COUNT_RULES, collections]
-    done = subprocess.run(argv, capture_output=True, check=False)
-    if done.returncode:
-        pytest.skip(f"no such rules here: {done.stderr.decode()[-200:]}")
-    return json.loads(done.stdout.decode())
-
-
-@pytest.mark.skipif(os.geteuid() != 0, reason="makes a network namespace")
-def test_legacy_rules_are_counted_without_listing_them():
-    found = count_rules("iptables-legacy -A INPUT -j ACCEPT && iptables-legacy -t nat -A POSTROUTING -j MASQUERADE")
-    # A table has a policy for each chain and an end, too: 3 + 1 in filter, 4 + 1 in nat.
-    assert found["ip_tables"] == {"filter": 5, "nat": 6}
-
-
-@pytest.mark.skipif(os.geteuid() != 0, reason="makes a network namespace")
-def test_nftables_rules_are_counted():
-    found = count_rules("iptables-nft -A INPUT -j ACCEPT && iptables-nft -A FORWARD -j DROP")
-    assert (found["nf_tables"], found["complete"]) == (2, True)
 
 
 @pytest.mark.parametrize(
