@@ -29,6 +29,10 @@ options:
     description: How much must be free on C(/) to install a kernel, in MB.
     type: int
     default: 600
+  wait_s:
+    description: How long to wait for a package manager that is at work, in seconds. If it goes on, that is among RV(refused).
+    type: int
+    default: 0
   resumed:
     description: Whether this goes on with an upgrade that was begun and whose end is not known. A kernel that was tried is then not
       tried again.
@@ -118,6 +122,7 @@ def main():
             "kernel": {"type": "str"},
             "boot_free_mb": {"type": "int", "default": 150},
             "root_free_mb": {"type": "int", "default": 600},
+            "wait_s": {"type": "int", "default": 0},
             "resumed": {"type": "bool", "default": False},
         },
         supports_check_mode=True,
@@ -125,6 +130,7 @@ def main():
     kernel = module.params["kernel"]
     if kernel is not None and not asked.FORM.match(kernel):
         module.fail_json(msg=f"stall_kernel is {kernel!r}: want a package, package=version, a release as uname -r says it, or a version.")
+    host.wait(module.params["wait_s"])
     found = host.read(run.run)
     module.exit_json(changed=False, host=found, **(of_target(module, found) if kernel is not None else {}))
 

@@ -20,6 +20,7 @@ def boot(**other):
         "writable": True,
         "dropins": True,
         "saved": False,
+        "saved_entry": None,
         "entries": entries,
         "default": OLD,
         "next": None,
@@ -32,10 +33,12 @@ def host(**other):
     return {
         "boot_id": "one",
         "running": OLD,
+        "running_entry": OLD,
         "build": "#1 SMP PREEMPT_DYNAMIC Debian 6.1.176-1 (2026-06-01)",
         "family": "debian",
         "sane": True,
         "said": "",
+        "busy": None,
         "held": [],
         "free_mb": {"/boot": 900, "/": 9000},
         "boot": boot(),
@@ -47,7 +50,7 @@ def target(**other):
     return {**decide.NO_TARGET, "package": "linux-image-cloud-amd64", "version": "6.1.192-2", "release": NEW, "spec": "x", **other}
 
 
-PINNED = {"saved": True, "default": OLD}
+PINNED = {"saved": True, "saved_entry": OLD, "default": OLD}
 TRYING = {"phase": "trying", "release": NEW, "boot_id": "one"}
 THERE = target(installed=True)
 
@@ -57,6 +60,7 @@ THERE = target(installed=True)
     [
         (host(), target(), False, ALL),
         (host(boot=boot(**PINNED)), target(), True, ALL[1:]),
+        (host(boot=boot(saved=True)), target(), False, ALL),
         (host(boot=boot(**PINNED)), THERE, True, ["one_shot", "reboot", "gate", "make_default"]),
         (host(boot=boot(saved=True, default=NEW)), THERE, False, ["pin", "one_shot", "reboot", "gate", "make_default"]),
         (host(boot=boot(**PINNED, next=NEW, trial=TRYING)), THERE, True, ["reboot", "gate", "make_default"]),
@@ -84,6 +88,7 @@ LIMITS = {"/boot": 150, "/": 600}
     ("found", "wanted", "words"),
     [
         (host(family=None), target(), ["neither of the Debian nor of the Red Hat family"]),
+        (host(busy="apt-get (pid 7)"), target(), ["apt-get (pid 7)"]),
         (host(sane=False, said="half-configured: x"), target(), ["half-configured: x"]),
         (host(boot={"tool": None, "why": "there is no grub.cfg"}), target(), ["there is no grub.cfg"]),
         (host(boot=boot(writable=False, why="on lvm")), target(), ["tried just once: on lvm"]),
@@ -109,10 +114,13 @@ def test_what_speaks_against_it(found, wanted, words):
 
 
 class Machine:
-    """A host as its role changes it. `boots` is whether the new kernel comes up, `healthy` whether it passes the gate."""
+    """A host as its role changes it.
 
-    def __init__(self, boots, healthy):
-        self.found, self.installed, self.boots, self.healthy = host(), False, boots, healthy
+    `saved`: GRUB_DEFAULT=saved, with no entry saved; `boots`: whether the new kernel comes up; `healthy`: whether it passes the gate.
+    """
+
+    def __init__(self, saved, boots, healthy):
+        self.found, self.installed, self.boots, self.healthy = host(boot=boot(saved=saved)), False, boots, healthy
         self.tried = self.boot_number = 0
         self.passed = False
 
@@ -122,10 +130,10 @@ class Machine:
     def do(self, phase):
         grub = self.found["boot"]
         if phase == "pin":
-            grub.update(saved=True, default=self.found["running"])
+            grub.update(saved=True, saved_entry=self.found["running"], default=self.found["running"])
         elif phase == "install":
             self.installed = True
-            if not grub["saved"]:
+            if not (grub["saved"] and grub["saved_entry"]):
                 grub["default"] = NEW
         elif phase == "one_shot":
             grub.update(next=NEW, trial={"phase": "trying", "release": NEW, "boot_id": self.found["boot_id"]})
@@ -135,7 +143,7 @@ class Machine:
             self.passed = self.found["running"] == NEW and self.healthy
             return self.passed
         elif phase == "make_default":
-            grub.update(default=NEW, trial=None, next=None)
+            grub.update(saved_entry=NEW, default=NEW, trial=None, next=None)
         elif phase == "rollback":
             grub.update(next=None, trial={"phase": "back", "release": NEW, "boot_id": self.found["boot_id"]})
             if self.found["running"] == NEW:
@@ -148,6 +156,7 @@ class Machine:
         self.tried += into == NEW
         self.boot_number += 1
         self.found.update(boot_id=f"boot {self.boot_number}", running=OLD if into == NEW and not self.boots else into)
+        self.found["running_entry"] = self.found["running"]
 
 
 def run(machine, resumed, kills):
@@ -162,9 +171,9 @@ def run(machine, resumed, kills):
     return True
 
 
-@given(st.booleans(), st.booleans(), st.lists(st.booleans(), max_size=12))
-def test_killed_anywhere_and_resumed_it_ends_where_it_would_have(boots, healthy, kills):
-    machine = Machine(boots, healthy)
+@given(st.booleans(), st.booleans(), st.booleans(), st.lists(st.booleans(), max_size=12))
+def test_killed_anywhere_and_resumed_it_ends_where_it_would_have(saved, boots, healthy, kills):
+    machine = Machine(saved, boots, healthy)
     killing = iter([*kills, *[False] * 20])
     outcome = run(machine, False, killing)
     while outcome is None:

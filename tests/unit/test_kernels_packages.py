@@ -12,6 +12,7 @@ RUNNING = "6.1.0-50-cloud-amd64"
     ("text", "package", "version"),
     [
         ("linux-image-cloud-amd64", "linux-image-cloud-amd64", None),
+        ("", "linux-image-cloud-amd64", None),
         ("linux-image-cloud-amd64=6.1.192-2", "linux-image-cloud-amd64", "6.1.192-2"),
         ("6.1.0-56-cloud-amd64", "linux-image-6.1.0-56-cloud-amd64", None),
         ("6.12.117+deb12-cloud-amd64", "linux-image-6.12.117+deb12-cloud-amd64", None),
@@ -36,6 +37,7 @@ def test_the_flavour_of_a_release(release, flavour):
     ("text", "package", "version"),
     [
         ("kernel", "kernel", None),
+        ("", "kernel", None),
         ("kernel-core=5.14.0-503.el9", "kernel-core", "5.14.0-503.el9"),
         ("5.14.0-503.el9.x86_64", "kernel", "5.14.0-503.el9.x86_64"),
     ],
@@ -44,7 +46,7 @@ def test_what_is_asked_for_on_red_hat(text, package, version):
     assert asked.redhat(text) == {"package": package, "version": version}
 
 
-@pytest.mark.parametrize("text", ["", "-o=x", "a b", "a;b", "$(x)", "a\n", "../x"])
+@pytest.mark.parametrize("text", ["=1", "-o=x", "a b", "a;b", "$(x)", "a\n", "../x"])
 def test_what_is_no_kernel(text):
     assert not asked.FORM.match(text)
 
@@ -165,6 +167,12 @@ def test_the_family(text, family):
 
 
 def test_who_has_the_package_manager_locked():
-    locks = "1: POSIX  ADVISORY  WRITE 4711 08:01:131 0 EOF\n1: -> POSIX ADVISORY WRITE 4712 08:01:131 0 EOF\n2: FLOCK  ADVISORY  WRITE 9 00:1a:5 0 EOF\n"
+    locks = "\n".join(
+        [
+            "1: POSIX  ADVISORY  WRITE 4711 08:01:131 0 EOF",
+            "1: -> POSIX  ADVISORY  WRITE 4712 08:01:131 0 EOF",
+            "2: FLOCK  ADVISORY  WRITE 9 00:1a:5 0 EOF",
+        ]
+    )
     assert host.holder(locks, (8 << 8) | 1, 131) == 4711
     assert host.holder(locks, (8 << 8) | 1, 132) is None

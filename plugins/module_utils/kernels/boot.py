@@ -27,7 +27,7 @@ def judged(configuration: str, environment: Dict[str, str], rows: Optional[List[
     """What is booted by default and next.
 
     :param rows: the entries, where the configuration does not list them (boot loader specification)
-    :returns: {entries, saved bool, default|null, next|null (releases), next_entry|null, trial|null}
+    :returns: {entries, saved bool, saved_entry|null, default|null, next|null (releases), next_entry|null, trial|null}
     """
     tree = grub.menu(configuration)
     found = grub.entries(tree)
@@ -41,6 +41,7 @@ def judged(configuration: str, environment: Dict[str, str], rows: Optional[List[
     return {
         "entries": found,
         "saved": saved,
+        "saved_entry": environment.get("saved_entry") or None,
         "default": default["release"] if default else None,
         "next": following["release"] if following else None,
         "next_entry": once,

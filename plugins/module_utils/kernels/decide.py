@@ -41,7 +41,8 @@ def left(host: Row, target: Row, resumed: bool) -> List[str]:
     if resumed and trial and trial["boot_id"] != host["boot_id"]:
         return ["rollback"]
     todo = list(PHASES)
-    if boot["saved"] and boot["default"] == host["running"]:
+    # A default that is the running kernel only because that is the newest would be another once one is installed.
+    if boot["saved"] and boot["saved_entry"] == host["running_entry"]:
         todo.remove("pin")
     if target["installed"]:
         todo.remove("install")
@@ -65,6 +66,8 @@ def refusals(host: Row, target: Row, limits: Dict[str, int]) -> List[Dict[str, s
 
 
 def _of_packages(host: Row) -> List[Dict[str, str]]:
+    if host["busy"]:
+        return [_no(f"the package manager is at work: {host['busy']}", "wait for it, or raise stall_kernel_wait_s")]
     if host["sane"]:
         return []
     repair = "dpkg --configure -a, apt-get --fix-broken install" if host["family"] == "debian" else "rpm --rebuilddb, dnf check"

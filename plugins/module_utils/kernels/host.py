@@ -4,6 +4,7 @@
 """All that is read of a host for an upgrade of its kernel."""
 
 import os
+import time
 from typing import Any, Dict, Optional
 
 from ansible_collections.fleet.stall.plugins.module_utils.counters.source import Unavailable, text, text_or_none
@@ -17,6 +18,7 @@ _LOCKS = {
     "redhat": ("/var/lib/rpm/.rpm.lock", "/usr/lib/sysimage/rpm/.rpm.lock"),
 }
 _FREE = ("/boot", "/")
+_LOOK_EVERY_S = 2.0
 
 
 def family(os_release: str) -> Optional[str]:
@@ -35,10 +37,18 @@ def holder(locks: str, device: int, inode: int) -> Optional[int]:
     return None
 
 
+def wait(patience_s: float) -> None:
+    """Until the package manager is at rest, and not for longer than that."""
+    which = family(text_or_none("/etc/os-release") or "")
+    until = time.monotonic() + patience_s
+    while time.monotonic() < until and busy(which):
+        time.sleep(_LOOK_EVERY_S)
+
+
 def read(run: Run) -> Dict[str, Any]:
     """{boot_id, running, build, family|null, installed, held, sane, said, busy|null, free_mb {path: MB|null}, boot, running_entry|null}
 
-    `busy` names the process that has the package manager locked. Other parts: see `boot.read` and the family's `read`.
+    Parts of it: see `busy`, `boot.read` and the family's `read`.
     """
     kernel = os.uname()
     which = family(text_or_none("/etc/os-release") or "")
@@ -48,7 +58,7 @@ def read(run: Run) -> Dict[str, Any]:
         "build": kernel.version,
         "family": which,
         "free_mb": {path: _free_mb(path) for path in _FREE},
-        "busy": _busy(which),
+        "busy": busy(which),
         "boot": boot.read(run),
     }
     answer.update(FAMILIES[which].read(run) if which else {"installed": [], "held": [], "sane": True, "said": ""})
@@ -65,7 +75,8 @@ def _free_mb(path: str) -> Optional[int]:
     return found.f_bavail * found.f_frsize >> 20
 
 
-def _busy(which: Optional[str]) -> Optional[str]:
+def busy(which: Optional[str]) -> Optional[str]:
+    """Who has the package manager locked, None if nobody has."""
     try:
         locks = text("/proc/locks")
     except Unavailable:
