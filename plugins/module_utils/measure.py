@@ -7,24 +7,20 @@ All of it is read, and nothing read twice. What can't be read is null, and `reas
 """
 
 import os
-import subprocess
-from typing import Any, Callable, Dict, List, Set, Tuple
+from functools import partial
+from typing import Any, Callable, Dict, Iterable, Set, Tuple
 
-from ansible_collections.fleet.stall.plugins.module_utils import nic
+from ansible_collections.fleet.stall.plugins.module_utils import nic, systemd
 from ansible_collections.fleet.stall.plugins.module_utils.capture import memcg
 from ansible_collections.fleet.stall.plugins.module_utils.counters import kernel, machine, vmstat
 from ansible_collections.fleet.stall.plugins.module_utils.counters.source import Unavailable, text
 
 DROPPED = ("drop_pagecache", "drop_slab")
-BOOTED_WITH_SYSTEMD = "/run/systemd/system"
-FAILED_UNITS = ["systemctl", "list-units", "--state=failed", "--plain", "--no-legend", "--no-pager", "--full"]
-SYSTEMCTL_S = 10
-MOST_UNITS = 100
 
 
-def measure(memory_stat_s: float) -> Dict[str, Any]:
+def measure(memory_stat_s: float, units: Iterable[str] = ()) -> Dict[str, Any]:
     """{boot_id, uptime_s, kernel, memory_cgroups {live, dying, read_ms, read_cpu}, vmstat {drop_pagecache, drop_slab}, load1,
-    failed_units [name, ..], reasons {name: why}}; any value can be null.
+    failed_units [name, ..], units {name: see systemd.unit}, reasons {name: why}}; any value can be null.
 
     memory_stat_s: how long the one timed read of memory.stat may take, in seconds; 0 for no such read.
     """
@@ -39,7 +35,8 @@ def measure(memory_stat_s: float) -> Dict[str, Any]:
         "memory_cgroups": groups,
         "vmstat": _or_reason("vmstat", dropped, reasons),
         "load1": _or_reason("load1", lambda: float(text("/proc/loadavg").split()[0]), reasons),
-        "failed_units": _or_reason("failed_units", failed_units, reasons),
+        "failed_units": _or_reason("failed_units", systemd.failed, reasons),
+        "units": {name: _or_reason(name, partial(systemd.unit, name), reasons) for name in units},
         "reasons": reasons,
     }
 
@@ -83,22 +80,3 @@ def receiving_cpus() -> Set[int]:
     """CPUs that take the interrupts of receive queues, or handle packets for them."""
     queues = [queue for interface in nic.read()["interfaces"] for queue in interface["queues"]]
     return {cpu for queue in queues for name in ("cpus", "rps_cpus") for cpu in queue.get(name) or []}
-
-
-def failed_units() -> List[str]:
-    """Names of the units that systemd calls failed, at most MOST_UNITS. Raises Unavailable."""
-    if not os.path.isdir(BOOTED_WITH_SYSTEMD):
-        raise Unavailable("systemd does not run this host")
-    try:
-        done = subprocess.run(FAILED_UNITS, stdout=subprocess.PIPE, stderr=subprocess.PIPE, timeout=SYSTEMCTL_S, check=False)  # noqa: UP022
-    except subprocess.TimeoutExpired:
-        raise Unavailable(f"systemctl did not answer within {SYSTEMCTL_S} s") from None
-    if done.returncode:
-        raise Unavailable(f"systemctl: {done.stderr.decode('utf-8', 'replace').strip()[:200]}")
-    return units(done.stdout.decode("utf-8", "replace"))[:MOST_UNITS]
-
-
-def units(listed: str) -> List[str]:
-    """The first column of `systemctl list-units`, without the dot that marks a failed one."""
-    rows = (line.replace("●", " ").split() for line in listed.splitlines())
-    return [row[0] for row in rows if row]

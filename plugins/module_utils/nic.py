@@ -43,9 +43,18 @@ def read() -> Dict[str, Any]:
     routes = default_routes(text_or_none("/proc/net/route") or "", text_or_none("/proc/net/ipv6_route") or "")
     existing = [name for _, name in socket.if_nameindex()]
     wanted = with_lower(select(existing, addresses, routes))
-    lines = _interrupt_names()
-    found = [_interface(name, addresses.get(name, []), name in routes, lines) for name in wanted[:MOST_INTERFACES]]
+    found = _interfaces(wanted[:MOST_INTERFACES], addresses, routes)
     return {"interfaces": found, "omitted": max(0, len(wanted) - MOST_INTERFACES), "addresses_reason": reason}
+
+
+def named(names: List[str]) -> List[Dict[str, Any]]:
+    """[INTERFACE, ..] of these and of what they are made of, as far as they exist; without addresses and routes."""
+    return _interfaces(with_lower([name for name in names if name in [existing for _, existing in socket.if_nameindex()]]), {}, [])
+
+
+def _interfaces(names: List[str], addresses: Dict[str, List[str]], routes: List[str]) -> List[Dict[str, Any]]:
+    lines = _interrupt_names()
+    return [_interface(name, addresses.get(name, []), name in routes, lines) for name in names]
 
 
 def default_routes(ipv4: str, ipv6: str) -> List[str]:

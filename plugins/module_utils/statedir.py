@@ -13,6 +13,7 @@ from typing import Callable, Mapping
 NAME = "fleet.stall"
 LOCK = "lock"
 CAPTURE_LOCK = "capture.lock"
+SETTINGS = "settings.json"
 WORK = "work"
 FREE_BYTES = 1 << 20
 SWEEP_AFTER_S = 86400.0
@@ -105,7 +106,7 @@ def sweep(root: str, now: float, in_use: Callable[[str], bool] = lambda path: Fa
             age_s = now - entry.stat(follow_symlinks=False).st_mtime
         except OSError:
             continue
-        if entry.name in (LOCK, CAPTURE_LOCK) or in_use(entry.path):
+        if entry.name in (LOCK, CAPTURE_LOCK, SETTINGS, f"{SETTINGS}.lock") or in_use(entry.path):
             continue
         if age_s >= SWEEP_AFTER_S:
             remove(entry.path)

@@ -20,6 +20,12 @@ options:
         long as the stalls that are looked into.
     type: float
     default: 5
+  units:
+    description:
+      - Units of systemd whose state is wanted.
+    type: list
+    elements: str
+    default: []
 attributes:
   check_mode:
     description: Can run in check mode and say what it would do; it measures then as well.
@@ -94,6 +100,12 @@ measured:
       type: list
       elements: str
       sample: [logrotate.service]
+    units:
+      description: >-
+        State of each unit of O(units): how it was loaded, whether it is active and since how many seconds, how often systemd has
+        restarted it, its main process, and the scheduling policy that it starts with.
+      type: dict
+      sample: {cadvisor.service: {load: loaded, active: active, started_s_ago: 812345.6, restarts: 0, main_pid: 4711, policy: other}}
     reasons:
       description: For what is null or had a price, by name, why.
       type: dict
@@ -106,11 +118,14 @@ from ansible_collections.fleet.stall.plugins.module_utils.measure import measure
 
 
 def main():
-    module = AnsibleModule(argument_spec={"memory_stat_s": {"type": "float", "default": 5}}, supports_check_mode=True)
+    module = AnsibleModule(
+        argument_spec={"memory_stat_s": {"type": "float", "default": 5}, "units": {"type": "list", "elements": "str", "default": []}},
+        supports_check_mode=True,
+    )
     timeout_s = module.params["memory_stat_s"]
     if not 0 <= timeout_s <= 600:
         module.fail_json(msg=f"memory_stat_s is {timeout_s!r}: give seconds from 0 to 600")
-    module.exit_json(changed=False, measured=measure(timeout_s))
+    module.exit_json(changed=False, measured=measure(timeout_s, module.params["units"]))
 
 
 if __name__ == "__main__":

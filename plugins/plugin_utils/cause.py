@@ -82,6 +82,7 @@ class Cause:
     mitigation: str | None
     fix: str | None
     remedies: tuple[str, ...]
+    settings: Mapping[str, Mapping[str, Any]]
     sources: tuple[str, ...]
     unconfirmed: bool
 
@@ -107,6 +108,7 @@ class Cause:
             mitigation=row["mitigation"],
             fix=row["fix"],
             remedies=tuple(row["remedies"]),
+            settings=row.get("settings", {}),
             sources=tuple(row["sources"]),
             unconfirmed=row.get("unconfirmed", False),
         )

@@ -28,6 +28,7 @@ _ROOT = Path(__file__).resolve().parents[2]
 BUILT_IN = _ROOT / "roles" / "attribute" / "files" / "causes"
 SCHEMA = _ROOT / "docs" / "causes.schema.json"
 MOST_BYTES = 1 << 18
+RULES = ("value", "at_least", "at_most", "times")
 
 
 class CatalogueError(ValueError):
@@ -114,6 +115,7 @@ def _beyond_form(row: dict[str, Any], path: Path) -> Iterator[str]:
         if not is_known(name):
             yield f"{at}: {name!r} is not measured: docs/CAUSES.md has the names of what is"
     yield from _range(row.get("kernel", {}))
+    yield from _settings(row.get("settings", {}), row["remedies"])
 
 
 def _expression(at: str, pattern: str) -> Iterator[str]:
@@ -127,6 +129,16 @@ def _range(kernel: Mapping[str, str]) -> Iterator[str]:
     first, last = version(kernel.get("from")), version(kernel.get("to"))
     if first and last and first >= last:
         yield f"kernel.to: {kernel['to']!r} is not after kernel.from {kernel['from']!r}: `to` is the first version without it"
+
+
+def _settings(settings: Mapping[str, Any], remedies: list[str]) -> Iterator[str]:
+    for name in settings:
+        if name not in remedies:
+            yield f"settings.{name}: remedies does not list {name}: add it there or leave this out"
+    for position, setting in enumerate(settings.get("sysctl", {}).get("settings", [])):
+        for choices in (("sysctl", "file"), RULES):
+            if len([key for key in choices if key in setting]) != 1:
+                yield f"settings.sysctl.settings[{position}]: give exactly one of {', '.join(choices)}"
 
 
 def match(catalogue: Catalogue, case: Mapping[str, Any]) -> list[dict[str, Any]]:

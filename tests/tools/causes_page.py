@@ -3,8 +3,9 @@
 `PYTHONPATH=collections python -m tests.tools.causes_page`
 """
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from pathlib import Path
+from typing import Any
 
 from ansible_collections.fleet.stall.plugins.plugin_utils.cause import Cause, Measure, Trigger
 from ansible_collections.fleet.stall.plugins.plugin_utils.causes import load
@@ -49,8 +50,22 @@ def _section(cause: Cause) -> str:
     lines += [f"- for now: {cause.mitigation}"] if cause.mitigation else []
     lines += [f"- cure: {cause.fix}"] if cause.fix else []
     lines += [f"- remedies: {', '.join(cause.remedies)}"] if cause.remedies else []
+    lines += [f"- {name} asks for: {_settings(values)}" for name, values in cause.settings.items()]
     lines += [f"- sources: {', '.join(_source(source) for source in cause.sources)}"] if cause.sources else []
     return "\n".join(lines) + "\n"
+
+
+def _settings(values: Mapping[str, Any]) -> str:
+    return ", ".join(_setting(row) for row in values["settings"]) if "settings" in values else _named(values)
+
+
+def _setting(row: Mapping[str, Any]) -> str:
+    rule = {key: value for key, value in row.items() if key not in ("sysctl", "file", "optional")}
+    return f"`{row.get('sysctl') or row['file']}` {_named(rule)}{' (where there is one)' if row.get('optional') else ''}"
+
+
+def _named(values: Mapping[str, Any]) -> str:
+    return " ".join(f"{key.replace('_', ' ')} {value}" for key, value in values.items())
 
 
 def _kernel(cause: Cause) -> str:

@@ -248,6 +248,19 @@ def test_a_cause_of_the_user_replaces_one_and_says_so(tmp_path):
         ),
         (minimal(kernel={"from": "5.1", "to": "4.9"}), "kernel.to: '4.9' is not after kernel.from '5.1'"),
         (minimal(kernel={"to": 5.1}), "kernel.to: 5.1 is not text in quotes"),
+        (minimal(settings={"cpu_quota": {"times": 2}}), "settings.cpu_quota: remedies does not list cpu_quota"),
+        (
+            minimal(remedies=["sysctl"], settings={"sysctl": {"settings": [{"value": 0}]}}),
+            "settings.sysctl.settings[0]: give exactly one of sysctl, file",
+        ),
+        (
+            minimal(remedies=["sysctl"], settings={"sysctl": {"settings": [{"sysctl": "net.core.x", "value": 0, "times": 2}]}}),
+            "settings.sysctl.settings[0]: give exactly one of value, at_least, at_most, times",
+        ),
+        (
+            minimal(remedies=["sysctl"], settings={"sysctl": {"settings": [{"file": "/etc/x", "value": 0}]}}),
+            "'/etc/x' does not have the form",
+        ),
     ],
 )
 def test_a_bad_file_is_refused_with_file_key_value_and_remedy(tmp_path, row, words):

@@ -9,7 +9,7 @@ import pytest
 from ansible_collections.fleet.stall.plugins.module_utils import measure
 from ansible_collections.fleet.stall.plugins.module_utils.counters.source import Unavailable
 
-NAMES = {"boot_id", "uptime_s", "kernel", "memory_cgroups", "vmstat", "load1", "failed_units", "reasons"}
+NAMES = {"boot_id", "uptime_s", "kernel", "memory_cgroups", "vmstat", "load1", "failed_units", "units", "reasons"}
 
 
 def test_this_machine():
@@ -70,38 +70,6 @@ def test_dropped_caches(monkeypatch, numbers, found):
 def test_the_read_keeps_off_the_cpus_that_receive_where_there_are_others(receiving, usable, avoid, priced):
     kept_off, price = measure.apart(receiving, usable)
     assert kept_off == avoid and bool(price) is priced
-
-
-LISTED = """\
-● logrotate.service    loaded failed failed Rotate log files
-  fwupd-refresh.service loaded failed failed Refresh
-"""
-
-
-@pytest.mark.parametrize(("listed", "names"), [("", []), (LISTED, ["logrotate.service", "fwupd-refresh.service"])])
-def test_failed_units_of_systemctl(listed, names):
-    assert measure.units(listed) == names
-
-
-def test_without_systemd_failed_units_are_not_none_at_all(monkeypatch, tmp_path):
-    monkeypatch.setattr(measure, "BOOTED_WITH_SYSTEMD", str(tmp_path / "missing"))
-    with pytest.raises(Unavailable, match="systemd does not run this host"):
-        measure.failed_units()
-
-
-@pytest.mark.parametrize(
-    ("command", "words"),
-    [
-        (["sh", "-c", "echo Failed to connect to bus >&2; exit 1"], "Failed to connect to bus"),
-        (["sleep", "30"], "did not answer"),
-    ],
-)
-def test_a_systemctl_that_fails_or_hangs_is_a_reason(monkeypatch, tmp_path, command, words):
-    monkeypatch.setattr(measure, "BOOTED_WITH_SYSTEMD", str(tmp_path))
-    monkeypatch.setattr(measure, "FAILED_UNITS", command)
-    monkeypatch.setattr(measure, "SYSTEMCTL_S", 0.5)
-    with pytest.raises(Unavailable, match=words):
-        measure.failed_units()
 
 
 def test_the_module_measures_in_check_mode_too(tmp_path):

@@ -7,6 +7,7 @@ import jsonschema
 import pytest
 import yaml
 
+from ansible_collections.fleet.stall.plugins.module_utils.settings import rules
 from ansible_collections.fleet.stall.plugins.plugin_utils.causes import load
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -86,3 +87,12 @@ def test_what_reboots_is_drained_and_done_once():
 
 def test_every_remedy_of_a_cause_is_there():
     assert {name for cause in CAUSES for name in cause.remedies} == set(REMEDIES)
+
+
+@pytest.mark.parametrize("cause", [cause for cause in CAUSES if cause.settings], ids=lambda cause: cause.id)
+def test_what_a_cause_asks_of_a_remedy_fits_its_parameters(cause):
+    for name, values in cause.settings.items():
+        for key, value in values.items():
+            jsonschema.Draft202012Validator(schema_of(described(name)[key])).validate(value)
+        for setting in values.get("settings", []):
+            assert rules.problem(setting) == ""

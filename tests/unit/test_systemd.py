@@ -1,0 +1,69 @@
+"""What systemctl prints, and why it prints nothing."""
+
+import pytest
+
+from ansible_collections.fleet.stall.plugins.module_utils import systemd
+from ansible_collections.fleet.stall.plugins.module_utils.counters.source import Unavailable
+
+LISTED = """\
+● logrotate.service    loaded failed failed Rotate log files
+  fwupd-refresh.service loaded failed failed Refresh
+"""
+
+
+@pytest.mark.parametrize(("listed", "names"), [("", []), (LISTED, ["logrotate.service", "fwupd-refresh.service"])])
+def test_names_of_units(listed, names):
+    assert systemd.first_column(listed) == names
+
+
+RUNNING = {
+    "LoadState": "loaded",
+    "ActiveState": "active",
+    "ActiveEnterTimestampMonotonic": "40000000",
+    "NRestarts": "2",
+    "MainPID": "77",
+    "CPUSchedulingPolicy": "1",
+}
+
+
+@pytest.mark.parametrize(
+    ("shown", "expected"),
+    [
+        (RUNNING, ("loaded", "active", 60.0, 2, 77, "fifo")),
+        # It ran once, and does not any more
+        ({**RUNNING, "ActiveState": "failed", "MainPID": "0"}, ("loaded", "failed", None, 2, None, "fifo")),
+        ({"LoadState": "not-found", "ActiveState": "inactive", "MainPID": "0"}, ("not-found", "inactive", None, None, None, None)),
+        # CentOS 7 does not count restarts
+        ({key: value for key, value in RUNNING.items() if key != "NRestarts"}, ("loaded", "active", 60.0, None, 77, "fifo")),
+    ],
+)
+def test_a_unit(shown, expected):
+    assert tuple(systemd.described(shown, 100.0).values()) == expected
+
+
+def test_without_systemd_there_is_a_reason(monkeypatch, tmp_path):
+    monkeypatch.setattr(systemd, "BOOTED", str(tmp_path / "missing"))
+    with pytest.raises(Unavailable, match="systemd does not run this host"):
+        systemd.failed()
+
+
+@pytest.mark.parametrize(
+    ("command", "words"),
+    [
+        (["sh", "-c", "echo Failed to connect to bus >&2; exit 1"], "Failed to connect to bus"),
+        (["sh", "-c", "exec sleep 30"], "did not answer within 0.5 s"),
+        (["/nowhere/systemctl"], "systemctl: No such file or directory"),
+    ],
+)
+def test_a_systemctl_that_fails_or_hangs_is_a_reason(monkeypatch, tmp_path, command, words):
+    monkeypatch.setattr(systemd, "BOOTED", str(tmp_path))
+    monkeypatch.setattr(systemd, "COMMAND", command)
+    monkeypatch.setattr(systemd, "PATIENCE_S", 0.5)
+    with pytest.raises(Unavailable, match=words):
+        systemd.failed()
+
+
+def test_properties_of_a_unit(monkeypatch, tmp_path):
+    monkeypatch.setattr(systemd, "BOOTED", str(tmp_path))
+    monkeypatch.setattr(systemd, "COMMAND", ["sh", "-c", "echo LoadState=loaded; echo ExecStart=/usr/bin/x --y=z"])
+    assert systemd.properties("x.service", "LoadState", "ExecStart") == {"LoadState": "loaded", "ExecStart": "/usr/bin/x --y=z"}
