@@ -148,13 +148,13 @@ def serving(api: Api) -> Iterator[Api]:
         thread.join(5)
 
 
-def kubeconfig(path: Path, url: str, context: str = "lab") -> Path:
+def kubeconfig(path: Path, url: str, context: str = "lab", token: str | None = None) -> Path:
     """Written as JSON, which is YAML."""
     content = {
         "apiVersion": "v1",
         "kind": "Config",
         "clusters": [{"name": context, "cluster": {"server": url}}],
-        "users": [{"name": "diagnose", "user": {}}],
+        "users": [{"name": "diagnose", "user": {"token": token} if token else {}}],
         "contexts": [{"name": context, "context": {"cluster": context, "user": "diagnose"}}],
         "current-context": context,
     }

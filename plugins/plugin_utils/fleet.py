@@ -133,20 +133,21 @@ def hosts(
     found: dict[str, dict[str, Any]] = {}
     warnings: list[str] = []
     for name in (name for name in patterns.hosts if name in groups_of):
-        host, wrong = _host(name, variable)
-        host.update(
+        described, wrong = host(name, variable)
+        described.update(
             slug=rundir.slug(name),
             groups=sorted(groups_of[name]),
             in_limit=name in in_limit,
-            source=name in selected["sources"] and host["address"] is not None,
-            target=name in selected["targets"] and host["address"] is not None,
+            source=name in selected["sources"] and described["address"] is not None,
+            target=name in selected["targets"] and described["address"] is not None,
         )
-        found[name] = host
+        found[name] = described
         warnings += wrong
     return found, warnings
 
 
-def _host(name: str, variable: Callable[[str, str], Any]) -> tuple[dict[str, Any], list[str]]:
+def host(name: str, variable: Callable[[str, str], Any]) -> tuple[dict[str, Any], list[str]]:
+    """``{address, address6, overlay_address, tcp_port}`` of a host, and a warning for each of them that can't be used."""
     warnings = []
     addresses: dict[str, str | None] = {}
     wanted = {

@@ -69,46 +69,48 @@ class Service:
 
 
 def node(item: Any) -> Node | None:
-    name = _text(_in(item, "metadata", "name"))
-    listed = [(_text(_in(one, "type")), _text(_in(one, "address"))) for one in _list(_in(item, "status", "addresses"))]
+    name = _text(inside(item, "metadata", "name"))
+    listed = [(_text(inside(one, "type")), _text(inside(one, "address"))) for one in items_of(inside(item, "status", "addresses"))]
     return Node(name, tuple((kind, address) for kind, address in listed if kind and address)) if name else None
 
 
 def pod(item: Any) -> Pod | None:
-    namespace, name = _text(_in(item, "metadata", "namespace")), _text(_in(item, "metadata", "name"))
+    namespace, name = _text(inside(item, "metadata", "namespace")), _text(inside(item, "metadata", "name"))
     if not namespace or not name:
         return None
-    several = [_in(one, "ip") for one in _list(_in(item, "status", "podIPs"))] or [_in(item, "status", "podIP")]
-    owners = [owner for owner in _list(_in(item, "metadata", "ownerReferences")) if _in(owner, "controller") is True]
-    ready = any(_in(one, "type") == "Ready" and _in(one, "status") == "True" for one in _list(_in(item, "status", "conditions")))
+    several = [inside(one, "ip") for one in items_of(inside(item, "status", "podIPs"))] or [inside(item, "status", "podIP")]
+    owners = [owner for owner in items_of(inside(item, "metadata", "ownerReferences")) if inside(owner, "controller") is True]
+    ready = any(
+        inside(one, "type") == "Ready" and inside(one, "status") == "True" for one in items_of(inside(item, "status", "conditions"))
+    )
     return Pod(
         namespace=namespace,
         name=name,
-        node=_text(_in(item, "spec", "nodeName")),
-        labels=_texts(_in(item, "metadata", "labels")),
+        node=_text(inside(item, "spec", "nodeName")),
+        labels=_texts(inside(item, "metadata", "labels")),
         addresses=tuple(address for one in several if (address := _address(one))),
-        host_network=_in(item, "spec", "hostNetwork") is True,
-        ready=ready and not _in(item, "metadata", "deletionTimestamp"),
-        owner=_text(_in(owners[0], "kind")) if owners else "",
-        created=_text(_in(item, "metadata", "creationTimestamp")),
-        host_address=_address(_in(item, "status", "hostIP")),
+        host_network=inside(item, "spec", "hostNetwork") is True,
+        ready=ready and not inside(item, "metadata", "deletionTimestamp"),
+        owner=_text(inside(owners[0], "kind")) if owners else "",
+        created=_text(inside(item, "metadata", "creationTimestamp")),
+        host_address=_address(inside(item, "status", "hostIP")),
     )
 
 
 def service(item: Any) -> Service | None:
     """None for a service without a NodePort: of type ClusterIP (headless ones among them) or ExternalName."""
-    namespace, name = _text(_in(item, "metadata", "namespace")), _text(_in(item, "metadata", "name"))
-    listed = [(_text(_in(one, "protocol")) or "TCP", _in(one, "nodePort")) for one in _list(_in(item, "spec", "ports"))]
+    namespace, name = _text(inside(item, "metadata", "namespace")), _text(inside(item, "metadata", "name"))
+    listed = [(_text(inside(one, "protocol")) or "TCP", inside(one, "nodePort")) for one in items_of(inside(item, "spec", "ports"))]
     ports = tuple(Port(protocol, number) for protocol, number in listed if type(number) is int and 1 <= number <= 65535)
-    if not namespace or not name or not ports or _in(item, "spec", "type") not in ("NodePort", "LoadBalancer"):
+    if not namespace or not name or not ports or inside(item, "spec", "type") not in ("NodePort", "LoadBalancer"):
         return None
-    families = [{"IPv4": 4, "IPv6": 6}.get(_text(family)) for family in _list(_in(item, "spec", "ipFamilies"))]
+    families = [{"IPv4": 4, "IPv6": 6}.get(_text(family)) for family in items_of(inside(item, "spec", "ipFamilies"))]
     return Service(
         namespace=namespace,
         name=name,
-        selector=_texts(_in(item, "spec", "selector")),
+        selector=_texts(inside(item, "spec", "selector")),
         ports=ports,
-        local=_in(item, "spec", "externalTrafficPolicy") == "Local",
+        local=inside(item, "spec", "externalTrafficPolicy") == "Local",
         families=tuple(family for family in families if family),
     )
 
@@ -122,13 +124,15 @@ def nodes_of(pods: Sequence[Pod]) -> list[Node]:
     return list(found.values())
 
 
-def _in(item: Any, *keys: str) -> Any:
+def inside(item: Any, *keys: str) -> Any:
+    """The value at this place of an object, None where there is no such place."""
     for key in keys:
         item = item.get(key) if isinstance(item, dict) else None
     return item
 
 
-def _list(value: Any) -> list:
+def items_of(value: Any) -> list:
+    """The value, if it is a list; else none."""
     return value if isinstance(value, list) else []
 
 

@@ -27,6 +27,9 @@ TOOLS = {
         "strace": {"apt-get": "strace", "dnf": "strace"},
         "tcpdump": {"apt-get": "tcpdump", "dnf": "tcpdump"},
     },
+    "drain": {
+        "haproxy": {"apt-get": "haproxy", "dnf": "haproxy"},
+    },
     "bench": {
         "ip": {"apt-get": "iproute2", "dnf": "iproute"},
         "clush": {"apt-get": "clustershell", "dnf": "clustershell"},
