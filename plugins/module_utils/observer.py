@@ -77,7 +77,17 @@ def nothing(plan: Dict[str, Any], reason: str) -> Dict[str, Any]:
 
 
 def _head(plan: Dict[str, Any]) -> Dict[str, Any]:
-    return {"schema_version": SCHEMA_VERSION, "run": plan["run"], "host": plan["host"], "versions": versions()}
+    head = {"schema_version": SCHEMA_VERSION, "run": plan["run"], "host": plan["host"]}
+    return dict(head, boot_id=boot_id(), versions=versions())
+
+
+def boot_id() -> Optional[str]:
+    """The kernel's id of this boot: what was measured is not said of the next one."""
+    try:
+        with open("/proc/sys/kernel/random/boot_id") as stream:
+            return stream.read().strip()
+    except OSError:
+        return None
 
 
 def reason_of(error: BaseException) -> str:

@@ -13,12 +13,18 @@ from ansible.plugins.action import ActionBase
 from ansible.utils.display import Display
 
 from ansible_collections.fleet.stall.plugins.plugin_utils import jobs, outcome
+from ansible_collections.fleet.stall.plugins.plugin_utils.campaign_lock import LockError
 from ansible_collections.fleet.stall.plugins.plugin_utils.jobs import Job
+from ansible_collections.fleet.stall.plugins.plugin_utils.journal import JournalError
 from ansible_collections.fleet.stall.plugins.plugin_utils.outcome import Failure
+from ansible_collections.fleet.stall.plugins.plugin_utils.plan_file import PlanError
+from ansible_collections.fleet.stall.plugins.plugin_utils.remedies import RemedyError
 from ansible_collections.fleet.stall.plugins.plugin_utils.request import RequestError
 from ansible_collections.fleet.stall.plugins.plugin_utils.rundir import RunDir, RunDirError
 from ansible_collections.fleet.stall.plugins.plugin_utils.text import printable
 
+# What the user can put right; anything else is a fault of ours, and shown as one.
+TOLD = (RequestError, RunDirError, PlanError, RemedyError, JournalError, LockError)
 display = Display()
 
 
@@ -39,11 +45,11 @@ class ControllerAction(ActionBase):
             return skipped("check mode: nothing was sent")
         try:
             return {"changed": False, **self.act(task_vars or {})}
-        except (RequestError, RunDirError) as error:
+        except TOLD as error:
             return failed(str(error).splitlines())
 
     def act(self, task_vars: dict[str, Any]) -> dict[str, Any]:
-        """The result of the task. Raises RequestError, RunDirError."""
+        """The result of the task. Raises one of TOLD."""
         raise NotImplementedError
 
 

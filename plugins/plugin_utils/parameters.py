@@ -21,8 +21,8 @@ from ansible.module_utils.common.arg_spec import ArgumentSpecValidator
 from ansible_collections.fleet.stall.plugins.plugin_utils.text import printable
 
 PREFIX = "stall_"
-ROLES = ("observe", "rank", "capture", "attribute", "report", "import_logs")
 _ROLES = Path(__file__).resolve().parents[2] / "roles"
+ROLES = tuple(sorted(path.parent.parent.name for path in _ROLES.glob("*/meta/argument_specs.yml")))
 
 # variable: (smallest, largest, unit)
 _RANGES: dict[str, tuple[float, float, str]] = {
@@ -47,6 +47,10 @@ _RANGES: dict[str, tuple[float, float, str]] = {
     "stall_slow_call_ms": (1, 60000, "milliseconds"),
     "stall_capture_bytes": (1_000_000, 10_000_000_000, "bytes"),
     "stall_top": (1, 100000, "lines"),
+    "stall_canary": (1, 1000, "hosts"),
+    "stall_failures_most": (0, 100000, "hosts"),
+    "stall_soak_s": (0, 604800, "seconds"),
+    "stall_plan_valid_h": (0.1, 8760, "hours"),
 }
 _NOT_EMPTY = (
     "stall_hosts",

@@ -30,7 +30,7 @@ _HEADINGS = (
 _HOSTS_BY_WAY = 20
 _NUMERIC = frozenset((0, 3, 4, 5, 6, 7, 10, 11))
 
-_STYLE = """
+STYLE = """
 :root { color-scheme: light dark; --ink: #1b1f24; --soft: #59636e; --line: #d1d9e0; --page: #fff; --band: #f6f8fa;
   --critical: #b42318; --major: #b54708; --minor: #7a5d00; --clear: #1a7f37; --bar: #d1242f33; }
 @media (prefers-color-scheme: dark) { :root { --ink: #e6edf3; --soft: #9198a1; --line: #3d444d; --page: #0d1117; --band: #151b23;
@@ -71,7 +71,7 @@ def html(findings: Mapping[str, Any]) -> str:
     sections = "\n".join(_section(name, items) for name, items in _sections(findings))
     return (
         f'<!doctype html>\n<html lang="en">\n<head>\n<meta charset="utf-8">\n<meta name="viewport" content="width=device-width">\n'
-        f"<title>{title}</title>\n<style>{_STYLE}{capture_page.STYLE}</style>\n</head>\n<body>\n<h1>{title}</h1>\n"
+        f"<title>{title}</title>\n<style>{STYLE}{capture_page.STYLE}</style>\n</head>\n<body>\n<h1>{title}</h1>\n"
         f'<p class="soft">{_esc(wording.totals(findings))}</p>\n<div class="wide"><table>\n<thead><tr>{head}</tr></thead>\n'
         f"<tbody>\n{rows}\n</tbody>\n</table></div>\n{capture_page.html(findings)}\n{sections}\n</body>\n</html>\n"
     )

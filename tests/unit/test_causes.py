@@ -226,7 +226,7 @@ def test_a_cause_of_the_user_replaces_one_and_says_so(tmp_path):
         (minimal(title=...), "title: is missing: add it"),
         (minimal(**{"class": ["Z"]}), "class[0]: 'Z' is none of T, SI, I, Q, X, R"),
         (minimal(**{"class": []}), "class: is empty"),
-        (minimal(clas="T"), "clas: is not a key of a cause"),
+        (minimal(clas="T"), "clas: is not a key here"),
         (minimal(frames="a;b"), "frames: 'a;b' is not a list"),
         (minimal(frames=[["a;b"]]), "frames[0][0]: 'a;b' does not have the form"),
         (minimal(id="other"), "id: 'other' is not the name of the file"),

@@ -1,0 +1,177 @@
+# Copyright: (c) 2026, fleet.stall contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+from __future__ import annotations
+
+import time
+from datetime import datetime, timezone
+from typing import Any
+
+from ansible.module_utils.parsing.convert_bool import boolean
+
+from ansible_collections.fleet.stall.plugins.plugin_utils import (
+    breaker,
+    campaign_lock,
+    gates,
+    journal,
+    plan_check,
+    remediation_request,
+    request,
+    windows,
+)
+from ansible_collections.fleet.stall.plugins.plugin_utils.actions import ControllerAction, display, warn
+from ansible_collections.fleet.stall.plugins.plugin_utils.campaign_lock import Holder
+from ansible_collections.fleet.stall.plugins.plugin_utils.journal_state import BEGUN, ROLL_BACK, VERIFY, State
+from ansible_collections.fleet.stall.plugins.plugin_utils.remediation import Remediation, journals, process
+from ansible_collections.fleet.stall.plugins.plugin_utils.text import and_more, printable
+
+
+class ActionModule(ControllerAction):
+    """Decide whether a campaign may be opened, a wave be begun, and whether it has passed."""
+
+    in_check_mode = True
+
+    def act(self, task_vars: dict[str, Any]) -> dict[str, Any]:
+        arguments = self._task.args
+        self.campaign = Remediation(arguments["dir"])
+        self.plan = self.campaign.plan()
+        self.wave = int(arguments.get("wave", 0))
+        self.retry = boolean(arguments.get("retry", False))
+        at = {
+            "start": self._start,
+            "before": self._before,
+            "round": self._round,
+            "verify": self._verify,
+            "roll_back": self._roll_back,
+            "after": self._after,
+        }
+        return at[arguments["at"]](task_vars)
+
+    # -- Once a campaign
+
+    def _start(self, task_vars: dict[str, Any]) -> dict[str, Any]:
+        state = self.campaign.state()
+        hosts = [host for wave in gates.left(self.plan, state, self.retry) for host in wave]
+        measured = {host: task_vars["hostvars"][host].get("stall_now") or {} for host in hosts}
+        boot_ids = {host: (now.get("measured") or {}).get("boot_id") for host, now in measured.items()}
+        request.refuse(gates.refusals(self.plan, state, boot_ids))
+        if self._task.check_mode:
+            return {"stop": False}
+        holder = self._holder()
+        if said := campaign_lock.take(self.campaign.base, holder, boolean(self._task.args.get("unlock", False))):
+            warn(said)
+        self._note("resumed" if self.campaign.is_open else "opened", plan=self.plan["plan"], retry=self.retry)
+        return {"stop": False}
+
+    # -- Once a wave
+
+    def _before(self, task_vars: dict[str, Any]) -> dict[str, Any]:
+        state = self._state()
+        wave = gates.wave(self.plan, state, self.wave, self.retry)
+        if self._task.check_mode:
+            return _go(wave.hosts, min(wave.rounds, 1))
+        self._soak(state)
+        because, is_failure = self._against(state, task_vars)
+        if not because:
+            self._note("wave_begun", wave=self.wave, hosts=wave.hosts)
+            display.display(f"Wave {self.wave} of {len(self.plan['waves'])}: {and_more(wave.hosts, 5) or 'only its gate is left'}")
+            return _go(wave.hosts, wave.rounds)
+        unfinished = gates.in_flight(self.plan, state, wave.hosts)
+        if unfinished:
+            warn(f"{because}: only what must not be left as it is gets finished, on {and_more(unfinished)}.")
+            return {**_go(unfinished, 1), "finishing": True}
+        return self._stop(because, is_failure)
+
+    def _soak(self, state: State) -> None:
+        left = gates.soak_left_s(self.plan, state, _now())
+        if left and state.waves.get(self.wave) != BEGUN:
+            display.display(f"Wave {self.wave} begins in {left:.0f} s (soak_s).")
+            time.sleep(left)
+
+    def _against(self, state: State, task_vars: dict[str, Any]) -> tuple[str, bool]:
+        """Why a wave may not be begun, and whether that is a failure, which only a person can let pass."""
+        if (state.waves.get(self.wave) == "failed") and not self.retry:
+            return f"wave {self.wave} failed: put it right and go on with -e stall_retry=true, or make a new plan", True
+        holder = campaign_lock.held_by(self.campaign.base)
+        if holder is None or not holder.is_process_of(self._holder()):
+            return "the lock of the fleet is no longer ours", False
+        lines = [line for path in journals(self.campaign.base) for line in journal.read(path)]
+        parameters, errors = request.read_parameters(task_vars, self._templar.template)
+        request.refuse(errors)
+        fleet = remediation_request.fleet(task_vars["groups"], parameters["domains"])
+        limits = self.plan["limits"]
+        for because in (
+            plan_check.expired(self.plan, _now()),
+            windows.closed(limits["windows"], _now()),
+            "" if self.retry else breaker.tripped(lines, limits["breaker"], _now()),
+            gates.may_begin(self.plan, state, self.wave, fleet),
+        ):
+            if because:
+                return because, False
+        return "", False
+
+    def _after(self, task_vars: dict[str, Any]) -> dict[str, Any]:
+        if self._task.check_mode:
+            return _go([], 0)
+        if boolean(self._task.args.get("finishing", False)):
+            return self._stop("what had been begun is finished, and no more may be begun now", False)
+        self._give_up()
+        state = self._state()
+        failed = gates.failed_in(self.plan, state, self.wave)
+        for host, why in failed.items():
+            warn(f"{printable(host, 80)} failed: {printable(why, 1000)}")
+        if because := gates.verdict(self.plan, state, self.wave):
+            self._note("wave_failed", wave=self.wave, because=because)
+            return self._stop(because, True)
+        if state.waves.get(self.wave) != "passed":
+            self._note("wave_passed", wave=self.wave, failed=failed)
+        return _go([], 0)
+
+    def _give_up(self) -> None:
+        """Hosts that were lost on the way: no line says how their step ended."""
+        state = self._state()
+        for name in gates.members(self.plan, self.wave):
+            host = state.hosts.get(name)
+            if host and host.step and host.step.status == BEGUN:
+                because = f"it was lost on the way: the last that is known of it is {host.last} at {host.at}"
+                self.campaign.note("step_failed", host=name, data={"because": because})
+
+    # -- Within a round
+
+    def _round(self, task_vars: dict[str, Any]) -> dict[str, Any]:
+        state = self._state()
+        return _go(gates.wave(self.plan, state, self.wave, self.retry).hosts, 1)
+
+    def _verify(self, task_vars: dict[str, Any]) -> dict[str, Any]:
+        return _go([] if self._task.check_mode else self._next_is(VERIFY), 1)
+
+    def _roll_back(self, task_vars: dict[str, Any]) -> dict[str, Any]:
+        return _go([] if self._task.check_mode else self._next_is(ROLL_BACK), 1)
+
+    def _next_is(self, what: str) -> list[str]:
+        found = gates.nexts(self.plan, self._state(), gates.members(self.plan, self.wave), retry=False)
+        return [host for host, next_ in found.items() if next_.what == what]
+
+    # -- The campaign
+
+    def _state(self) -> State:
+        return self.campaign.state()
+
+    def _holder(self) -> Holder:
+        return Holder.of_process(self.plan["plan"], process(), plan_check.stamp(_now()))
+
+    def _note(self, event: str, wave: int | None = None, **data: Any) -> None:
+        self.campaign.note(event, data=data, wave=wave)
+
+    def _stop(self, because: str, is_failure: bool) -> dict[str, Any]:
+        self._note("stopped", because=because, failed=is_failure)
+        display.display(f"The campaign ends here: {printable(because, 1000)}.")
+        return {**_go([], 0), "stop": True, "because": because}
+
+
+def _go(hosts: list[str], rounds: int) -> dict[str, Any]:
+    return {"stop": False, "because": "", "finishing": False, "hosts": hosts, "rounds": rounds}
+
+
+def _now() -> datetime:
+    return datetime.now(timezone.utc)

@@ -1,0 +1,133 @@
+# Copyright: (c) 2026, fleet.stall contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+from __future__ import annotations
+
+from datetime import datetime, timezone
+from pathlib import Path
+from typing import Any
+
+from ansible_collections.fleet.stall.plugins.plugin_utils import (
+    plan_check,
+    plan_file,
+    plan_make,
+    plan_table,
+    remediation,
+    remediation_request,
+    remedy_choice,
+    request,
+    rundir,
+)
+from ansible_collections.fleet.stall.plugins.plugin_utils.actions import ControllerAction, display
+from ansible_collections.fleet.stall.plugins.plugin_utils.rundir import RunDir, RunDirError
+
+_HEADING = """What is to be done about the stalls of run {run}. Nothing is done until it is confirmed:
+  {command}
+It can be edited: take hosts out of hosts and waves, move them between waves, change or remove steps, lower limits. docs/plan.schema.json is
+its form, and what does not fit is refused before anything runs."""
+
+
+class ActionModule(ControllerAction):
+    """From findings to a plan of remediation."""
+
+    in_check_mode = True
+
+    def act(self, task_vars: dict[str, Any]) -> dict[str, Any]:
+        parameters = remediation_request.parameters(task_vars, self._templar.template)
+        run = RunDir.find(parameters["runs_dir"], self._task.args["run"])
+        plan = _plan(run, parameters, task_vars["groups"])
+        path = run.path / remediation.PLAN
+        command = f"ansible-playbook {_inventory(task_vars)}remediate.yml -e stall_plan={path} -e stall_confirm=true"
+        known = _known(path)
+        is_new = known is None or not plan_make.same(known, plan) or bool(plan_check.expired(known, datetime.now(timezone.utc)))
+        if is_new and not self._task.check_mode:
+            _keep(path)
+            run.write(path.name, plan_file.text(plan, _HEADING.format(run=run.id, command=command)))
+        shown = plan if is_new or known is None else known
+        for line in plan_table.lines(shown, parameters["top"]):
+            display.display(line)
+        display.display(f"plan: {path}" + ("" if is_new else " (as it was)"))
+        if shown["hosts"]:
+            display.display(f"Nothing was done. Read it, edit it, and confirm it with:\n  {command}")
+        return {"changed": is_new, "plan": str(path), "hosts": [row["host"] for row in shown["hosts"]], "waves": shown["waves"]}
+
+
+def _plan(run: RunDir, parameters: dict[str, Any], groups: dict[str, list[str]]) -> dict[str, Any]:
+    findings = rundir.read_json(run.path / "findings.json")
+    if findings is None:
+        raise RunDirError(f"{run.path} holds no findings: diagnose first, or rank it with report.yml -e stall_run={run.id}.")
+    fleet = remediation_request.fleet(groups, parameters["domains"])
+    request.refuse(plan_make.wrong_limits(parameters, fleet))
+    choice = remedy_choice.choose(findings, remediation_request.allowed(parameters), parameters["remedy_confidence"])
+    now = datetime.now(timezone.utc)
+    plan = plan_make.build(
+        name=remediation.next_name(run),
+        run=run.id,
+        now=now,
+        found_at=_found_at(findings, now),
+        hosts=_known_hosts(choice, run, findings, fleet),
+        left_out=choice.left_out,
+        down=_down(findings, run, fleet),
+        domains=fleet,
+        parameters=parameters,
+    )
+    if because := plan_check.expired(plan, now):
+        raise RunDirError(f"{run.path}: {because}; or raise stall_plan_valid_h, if you know that they still hold.")
+    return plan
+
+
+def _found_at(findings: dict[str, Any], now: datetime) -> datetime:
+    """When the run ended; of logs that do not say when they were made, now."""
+    at = findings["run"].get("finished_at") or findings["run"].get("started_at")
+    return datetime.fromisoformat(at.replace("Z", "+00:00")) if at else now
+
+
+def _known_hosts(
+    choice: remedy_choice.Choice, run: RunDir, findings: dict[str, Any], fleet: dict[str, dict[str, str]]
+) -> list[dict[str, Any]]:
+    """The hosts that something is to be done about, with what the plan says of each; those that the inventory lacks are left out."""
+    rows = {row["host"]: row for row in findings["hosts"]}
+    missing = [planned["host"] for planned in choice.hosts if planned["host"] not in fleet]
+    choice.left_out += [{"host": host, "because": "the inventory has no such host"} for host in missing]
+    evidence, _damaged = run.evidence([planned["host"] for planned in choice.hosts])
+    return [
+        {
+            **planned,
+            "boot_id": evidence.get(planned["host"], {}).get("boot_id"),
+            "stalled_ms_per_s": rows[planned["host"]]["severity"]["stalled_ms_per_s"],
+            "side": rows[planned["host"]]["blame"]["side"],
+        }
+        for planned in choice.hosts
+        if planned["host"] in fleet
+    ]
+
+
+def _down(findings: dict[str, Any], run: RunDir, fleet: dict[str, dict[str, str]]) -> list[str]:
+    """Hosts that were asked and gave no result: what can't be seen to be up does not count as such."""
+    asked = run.manifest()["hosts"]
+    return [
+        row["host"]
+        for row in findings["hosts"]
+        if row["status"] == "not_measured" and row["host"] in fleet and asked.get(row["host"], {}).get("in_limit", False)
+    ]
+
+
+def _inventory(task_vars: dict[str, Any]) -> str:
+    return "".join(f"-i {source} " for source in task_vars.get("ansible_inventory_sources") or [])
+
+
+def _known(path: Path) -> dict[str, Any] | None:
+    try:
+        return plan_file.read(path) if path.exists() else None
+    except plan_file.PlanError:
+        return None
+
+
+def _keep(path: Path) -> None:
+    """A plan that was edited is not lost to the next one. Raises RunDirError."""
+    if path.exists():
+        made = datetime.fromtimestamp(path.stat().st_mtime, timezone.utc).strftime("%Y%m%dT%H%M%SZ")
+        try:
+            path.rename(path.with_name(f"plan.{made}.yml"))
+        except OSError as error:
+            raise RunDirError(f"{path} can't be kept beside the new plan: {error.strerror}. Move it out of the way.") from error

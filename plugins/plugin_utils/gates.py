@@ -1,0 +1,139 @@
+# Copyright: (c) 2026, fleet.stall contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""What may go on, and what ends a campaign. Pure: plan and state of the journal in, decision out."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+from typing import Any
+
+from ansible_collections.fleet.stall.plugins.plugin_utils import journal_state, plan_check, waves
+from ansible_collections.fleet.stall.plugins.plugin_utils.journal_state import BEGUN, NOTHING, Next, State
+from ansible_collections.fleet.stall.plugins.plugin_utils.text import printable
+
+CANARY = 1
+"""The number of the first wave."""
+
+
+@dataclass(frozen=True)
+class Wave:
+    """A wave that may go on: `hosts` with something left to do, and in how many rounds at the most."""
+
+    hosts: list[str] = field(default_factory=list)
+    rounds: int = 0
+
+
+def planned(plan: Mapping[str, Any]) -> dict[str, Mapping[str, Any]]:
+    """Host -> its row."""
+    return {row["host"]: row for row in plan["hosts"]}
+
+
+def members(plan: Mapping[str, Any], number: int) -> list[str]:
+    """The hosts of a wave; the first has number 1."""
+    return list(plan["waves"][number - 1])
+
+
+def nexts(plan: Mapping[str, Any], state: State, hosts: Collection[str], retry: bool) -> dict[str, Next]:
+    rows = planned(plan)
+    return {host: journal_state.next_of(state.hosts.get(host) or journal_state.Host(host), rows[host], retry) for host in hosts}
+
+
+def left(plan: Mapping[str, Any], state: State, retry: bool) -> list[list[str]]:
+    """By wave, the hosts with something left to do."""
+    return [[host for host, next_ in nexts(plan, state, wave, retry).items() if next_.what != NOTHING] for wave in plan["waves"]]
+
+
+def is_done(plan: Mapping[str, Any], state: State) -> bool:
+    """Whether every wave has passed."""
+    return all(state.waves.get(number) == "passed" for number in range(CANARY, len(plan["waves"]) + 1))
+
+
+def in_flight(plan: Mapping[str, Any], state: State, hosts: Collection[str]) -> list[str]:
+    """Hosts that must not be left as they are, whatever stands against going on: a reboot was begun, or they are still cordoned by us."""
+    known = [state.hosts[host] for host in hosts if host in state.hosts]
+    return [host.host for host in known if host.cordoned or (host.reboot and host.step and host.step.status == BEGUN)]
+
+
+def wave(plan: Mapping[str, Any], state: State, number: int, retry: bool) -> Wave:
+    """What is left of a wave."""
+    rows = planned(plan)
+    found = nexts(plan, state, members(plan, number), retry)
+    hosts = [host for host, next_ in found.items() if next_.what != NOTHING]
+    rounds = [_rounds(rows[host], found[host]) for host in hosts]
+    return Wave(hosts, max(rounds, default=0))
+
+
+def _rounds(row: Mapping[str, Any], next_: Next) -> int:
+    """How often a step may be begun; what is no step needs a round, too."""
+    if not row["escalate"] or next_.index is None:
+        return 1
+    return len(row["steps"]) - next_.index
+
+
+def may_begin(plan: Mapping[str, Any], state: State, number: int, domains: waves.Domains, away: Collection[str] = ()) -> str:
+    """Why a wave may not be begun, empty if it may.
+
+    :param away: hosts found to be down now
+    """
+    for earlier in range(CANARY, number):
+        if state.waves.get(earlier) != "passed":
+            return f"wave {earlier} has not passed"
+    down = {*plan["down"], *away, *(name for name, host in state.hosts.items() if host.is_down)}
+    limits = waves.Limits.of(plan["limits"]["per_domain"], domains, down)
+    return "; ".join(limits.over(members(plan, number)))
+
+
+def soak_left_s(plan: Mapping[str, Any], state: State, now: datetime) -> float:
+    """Seconds until the next wave may begin."""
+    if state.passed_at is None:
+        return 0.0
+    passed = datetime.fromisoformat(state.passed_at.replace("Z", "+00:00"))
+    return max(0.0, (passed + timedelta(seconds=plan["limits"]["soak_s"]) - now).total_seconds())
+
+
+def failed_in(plan: Mapping[str, Any], state: State, number: int) -> dict[str, str]:
+    """Hosts of a wave that failed, or are not through, each with the reason."""
+    found: dict[str, str] = {}
+    for name in members(plan, number):
+        host = state.hosts.get(name)
+        if host is None or host.step is None:
+            found[name] = "nothing was begun on it"
+        elif host.step.is_worse:
+            found[name] = f"it did worse after {host.step.remedy}"
+        elif host.has_failed:
+            found[name] = host.step.because or f"{host.step.remedy} failed"
+        elif host.cordoned:
+            found[name] = "it is still cordoned"
+        elif host.step.status == BEGUN:
+            found[name] = f"{host.step.remedy} was begun and did not end"
+    return found
+
+
+def verdict(plan: Mapping[str, Any], state: State, number: int) -> str:
+    """Why the campaign ends after a wave, empty if it goes on."""
+    failed = failed_in(plan, state, number)
+    most = plan["limits"]["failures_most"]
+    everywhere = {*failed, *state.failed}
+    if not failed or (number != CANARY and len(everywhere) <= most):
+        return ""
+    reasons = "; ".join(f"{printable(host, 80)}: {printable(why, 300)}" for host, why in list(failed.items())[:3])
+    more = f"; and {len(failed) - 3} more" if len(failed) > 3 else ""
+    kind = "of the first wave " if number == CANARY else ""
+    return f"{len(failed)} {'host' if len(failed) == 1 else 'hosts'} {kind}failed ({reasons}{more})"
+
+
+def refusals(plan: Mapping[str, Any], state: State, boot_ids: Mapping[str, str | None]) -> list[str]:
+    """A sentence for each host that is not as it was diagnosed: it was rebooted by others, before anything was begun on it.
+
+    :param boot_ids: host -> of its boot now, None where it is not known
+    """
+    rows = planned(plan)
+    found = []
+    for host, boot_id in boot_ids.items():
+        known = state.hosts.get(host)
+        if (known is None or known.step is None) and (because := plan_check.rebooted(rows[host], boot_id)):
+            found.append(f"{printable(host, 80)}: {because}, or take it out of the plan.")
+    return found
