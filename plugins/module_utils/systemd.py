@@ -5,6 +5,7 @@
 
 import os
 import subprocess
+import time
 from typing import Any, Dict, List, Optional
 
 from ansible_collections.fleet.stall.plugins.module_utils.counters.source import Unavailable, text
@@ -15,7 +16,7 @@ PATIENCE_S = 30.0
 SAID_CHARS = 300
 MOST_UNITS = 100
 POLICIES = {"0": "other", "1": "fifo", "2": "rr", "3": "batch", "5": "idle"}
-SHOWN = ("LoadState", "ActiveState", "ActiveEnterTimestampMonotonic", "NRestarts", "MainPID", "CPUSchedulingPolicy")
+SHOWN = ("LoadState", "ActiveState", "ActiveEnterTimestampMonotonic", "NRestarts", "MainPID", "NeedDaemonReload", "CPUSchedulingPolicy")
 
 
 def systemctl(*words: str) -> str:
@@ -59,22 +60,27 @@ def properties(unit: str, *names: str) -> Dict[str, str]:
 
 
 def unit(name: str) -> Dict[str, Any]:
-    """{load "loaded"|"not-found"|.., active "active"|"failed"|.., started_s_ago|null, restarts|null, main_pid|null, policy|null}.
+    """{load "loaded"|"not-found"|.., active "active"|"failed"|.., started_s_ago|null, started_at|null, restarts|null, main_pid|null,
+    needs_reload, policy|null}.
 
-    started_s_ago: seconds since it last became active; policy: the one that it starts its processes with. Raises Unavailable.
+    started_s_ago: seconds since it last became active, started_at: the same in epoch seconds of the host's clock; needs_reload: its files
+    have changed since systemd read them; policy: the one that it starts its processes with. Raises Unavailable.
     """
-    return described(properties(name, *SHOWN), float(text("/proc/uptime").split()[0]))
+    return described(properties(name, *SHOWN), float(text("/proc/uptime").split()[0]), time.time())
 
 
-def described(shown: Dict[str, str], uptime_s: float) -> Dict[str, Any]:
+def described(shown: Dict[str, str], uptime_s: float, now: float) -> Dict[str, Any]:
     entered = _natural(shown.get("ActiveEnterTimestampMonotonic"))
     active, policy = shown.get("ActiveState"), shown.get("CPUSchedulingPolicy", "")
+    age_s = uptime_s - entered / 1e6 if entered and active == "active" else None
     return {
         "load": shown.get("LoadState"),
         "active": active,
-        "started_s_ago": round(uptime_s - entered / 1e6, 1) if entered and active == "active" else None,
+        "started_s_ago": None if age_s is None else round(age_s, 1),
+        "started_at": None if age_s is None else round(now - age_s, 1),
         "restarts": _natural(shown.get("NRestarts")),
         "main_pid": _natural(shown.get("MainPID")) or None,
+        "needs_reload": shown.get("NeedDaemonReload") == "yes",
         "policy": POLICIES.get(policy, policy or None),
     }
 

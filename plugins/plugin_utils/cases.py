@@ -15,7 +15,7 @@ from ansible_collections.fleet.stall.plugins.plugin_utils.stalls_join import MS
 from ansible_collections.fleet.stall.plugins.plugin_utils.timeline import Explained
 
 CONFIDENCE = ("confirmed", "probable", "suspected")
-KEYS = ("id", "title", "class", "confidence", "evidence", "mitigation", "fix", "source", "remedies")
+KEYS = ("id", "title", "class", "confidence", "evidence", "mitigation", "fix", "source", "remedies", "settings")
 QUIET_STACKS = 500
 Match = dict[str, Any]
 

@@ -144,8 +144,8 @@ def _settings(settings: Mapping[str, Any], remedies: list[str]) -> Iterator[str]
 def match(catalogue: Catalogue, case: Mapping[str, Any]) -> list[dict[str, Any]]:
     """The causes that the case can have, best first and symptoms last; empty where none matches.
 
-    ``[{id, title, class, confidence, evidence [sentence], mitigation, fix, source, remedies [name], symptom bool}]``. The form of a case is
-    in docs/ARCHITECTURE.md; what it lacks was not measured.
+    ``[{id, title, class, confidence, evidence [sentence], mitigation, fix, source, remedies [name], settings {remedy: parameters},
+    symptom bool}]``. The form of a case is in docs/ARCHITECTURE.md; what it lacks was not measured.
 
     What was measured on the host is not trusted: it never raises, and evidence is fit to print.
     """
@@ -164,6 +164,7 @@ def match(catalogue: Catalogue, case: Mapping[str, Any]) -> list[dict[str, Any]]
             "fix": cause.fix,
             "source": cause.sources[0] if cause.sources else None,
             "remedies": list(cause.remedies),
+            "settings": dict(cause.settings),
             "symptom": cause.symptom,
         }
         for weighed, cause in found

@@ -48,7 +48,7 @@ class Place:
         return self._play(name, {"stall_step": step}, arguments)
 
     def undo(self, name: str, undo: dict, *arguments: str) -> Done:
-        return self._play(f"undo/{name}", {"stall_undo": undo}, arguments)
+        return self._play(f"undo/{name}", {"stall_step": {"remedy": name, "host": "localhost", "undo_with": undo}}, arguments)
 
     def _play(self, tasks: str, variables: dict, arguments: tuple[str, ...]) -> Done:
         left = self._tmp / "left.json"

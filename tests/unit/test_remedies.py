@@ -37,6 +37,13 @@ def test_the_description_fits_the_schema_and_its_name(name):
 
 
 @each
+def test_it_has_its_tasks_and_the_way_back_that_it_speaks_of(name):
+    tasks = ROLE / "tasks" / "remedies"
+    assert (tasks / f"{name}.yml").is_file()
+    assert (tasks / "undo" / f"{name}.yml").is_file() is REMEDIES[name]["undo"]
+
+
+@each
 def test_a_parameter_is_a_schema_that_its_default_fits(name):
     for parameter in described(name).values():
         jsonschema.Draft202012Validator.check_schema(schema_of(parameter))

@@ -22,6 +22,7 @@ RUNNING = {
     "ActiveEnterTimestampMonotonic": "40000000",
     "NRestarts": "2",
     "MainPID": "77",
+    "NeedDaemonReload": "no",
     "CPUSchedulingPolicy": "1",
 }
 
@@ -29,16 +30,19 @@ RUNNING = {
 @pytest.mark.parametrize(
     ("shown", "expected"),
     [
-        (RUNNING, ("loaded", "active", 60.0, 2, 77, "fifo")),
+        (RUNNING, ("loaded", "active", 60.0, 940.0, 2, 77, False, "fifo")),
         # It ran once, and does not any more
-        ({**RUNNING, "ActiveState": "failed", "MainPID": "0"}, ("loaded", "failed", None, 2, None, "fifo")),
-        ({"LoadState": "not-found", "ActiveState": "inactive", "MainPID": "0"}, ("not-found", "inactive", None, None, None, None)),
+        ({**RUNNING, "ActiveState": "failed", "MainPID": "0"}, ("loaded", "failed", None, None, 2, None, False, "fifo")),
+        (
+            {"LoadState": "not-found", "ActiveState": "inactive", "MainPID": "0"},
+            ("not-found", "inactive", None, None, None, None, False, None),
+        ),
         # CentOS 7 does not count restarts
-        ({key: value for key, value in RUNNING.items() if key != "NRestarts"}, ("loaded", "active", 60.0, None, 77, "fifo")),
+        ({key: value for key, value in RUNNING.items() if key != "NRestarts"}, ("loaded", "active", 60.0, 940.0, None, 77, False, "fifo")),
     ],
 )
 def test_a_unit(shown, expected):
-    assert tuple(systemd.described(shown, 100.0).values()) == expected
+    assert tuple(systemd.described(shown, 100.0, 1000.0).values()) == expected
 
 
 def test_without_systemd_there_is_a_reason(monkeypatch, tmp_path):
