@@ -5,7 +5,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from ansible_collections.fleet.stall.plugins.plugin_utils import report, request, rundir, table, wording
+from ansible_collections.fleet.stall.plugins.plugin_utils import report, request, rundir, table, verify_page, wording
 from ansible_collections.fleet.stall.plugins.plugin_utils.actions import ControllerAction, display
 from ansible_collections.fleet.stall.plugins.plugin_utils.actions import failed as failure
 from ansible_collections.fleet.stall.plugins.plugin_utils.rundir import RunDir, RunDirError
@@ -25,9 +25,14 @@ class ActionModule(ControllerAction):
         findings = rundir.read_json(run.path / "findings.json")
         if findings is None:
             raise RunDirError(f"{run.path} holds no findings: analyse it first, with report.yml -e stall_run={run.id}.")
-        run.write("report.md", report.markdown(findings))
-        page = run.write("report.html", report.html(findings))
-        for line in table.render(findings, parameters["top"], max(display.columns, _NARROWEST)).splitlines():
+        verification = rundir.read_json(run.path / "verification.json")
+        if verification:
+            findings = verify_page.only_verified(findings, verification)
+        run.write("report.md", report.markdown(findings, verification))
+        page = run.write("report.html", report.html(findings, verification))
+        width = max(display.columns, _NARROWEST)
+        shown = verify_page.table(verification, width) if verification else table.render(findings, parameters["top"], width)
+        for line in shown.splitlines():
             display.display(line)
         display.display(f"findings and report: {run.path}")
         counts = {status: sum(host["status"] == status for host in findings["hosts"]) for status in ("stalling", "not_measured")}

@@ -37,7 +37,7 @@ from ansible_collections.fleet.stall.plugins.plugin_utils.text import and_more
 EVERY_S = 10
 _FEW = 5
 _STAGES = {"fleet.stall.start": "started", "fleet.stall.gather": "gathered"}
-_PLANS = ("fleet.stall.plan", "fleet.stall.plan_capture")
+_PLANS = ("fleet.stall.plan", "fleet.stall.plan_capture", "fleet.stall.plan_verify")
 
 
 class CallbackModule(CallbackBase):

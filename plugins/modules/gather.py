@@ -25,6 +25,10 @@ options:
     type: str
     choices: [observe, capture]
     default: observe
+  host:
+    description: The host that it acts for, where the task is delegated to that host. By default that of the task. With it, a host that is
+      unreachable is recorded and not reported as such, for it is not the host of the task.
+    type: str
 attributes:
   action:
     description: Runs on the controller.

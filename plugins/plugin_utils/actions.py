@@ -54,7 +54,11 @@ class ControllerAction(ActionBase):
 
 
 class HostAction(ActionBase):
-    """An action for each host. Whatever happens to a host is recorded in the run directory; only being unreachable is raised as well."""
+    """An action for each host. Whatever happens to a host is recorded in the run directory; only being unreachable is raised as well.
+
+    With the argument `host` it acts for that host, which the task is delegated to: then nothing is raised, for it would be said of the
+    host that delegates.
+    """
 
     _supports_async = False
     job = jobs.OBSERVE
@@ -64,13 +68,17 @@ class HostAction(ActionBase):
         if self._task.check_mode:
             return skipped("check mode: nothing was sent")
         task_vars = task_vars or {}
-        run, host = RunDir(self._task.args["dir"]), task_vars["inventory_hostname"]
+        run, other = RunDir(self._task.args["dir"]), self._task.args.get("host")
+        host = str(other or task_vars["inventory_hostname"])
+        if other and other != (self._task.delegate_to or task_vars["inventory_hostname"]):
+            return failed([f"the task acts for '{host}' and is not delegated to it: set delegate_to: {host}."])
         try:
             self.job = jobs.named(self._task.args.get("job", self.job.name))
             result = self.act(run, host, task_vars)
         except AnsibleConnectionFailure as error:
-            self.give_up(run, host, outcome.of_unreachable(str(error)))
-            raise
+            result = self.give_up(run, host, outcome.of_unreachable(str(error)))
+            if not other:
+                raise
         except Exception as error:
             result = self.give_up(run, host, outcome.of_error(str(error)))
         except (KeyboardInterrupt, SystemExit):
@@ -79,6 +87,10 @@ class HostAction(ActionBase):
             # The time limit of the task, which Ansible raises as no Exception.
             self.give_up(run, host, outcome.of_timeout(int(self._task.timeout or 0)))
             raise
+        finally:
+            if other:
+                # The next of the loop may have the same address and another port, user or way to become root
+                self._connection.close()
         if "reason" in result:
             warn(f"{printable(host)} is not {self.job.done}: {result['reason']}. Remedy: {result['remedy']}.")
         return {"changed": False, **result}

@@ -20,7 +20,15 @@ from ansible_collections.fleet.stall.plugins.plugin_utils.text import and_more, 
 
 HOST_VARIABLES = ("stall_address", "stall_address6", "stall_overlay_address", "stall_tcp_port")
 # Variables of ours that are neither a parameter nor a host's: the playbook's own.
-_OWN_VARIABLES = ("stall_plan", "stall_capture_plan", "stall_wave", "stall_campaign", "stall_campaign_dir")
+_OWN_VARIABLES = (
+    "stall_plan",
+    "stall_capture_plan",
+    "stall_verify_plan",
+    "stall_verified",
+    "stall_wave",
+    "stall_campaign",
+    "stall_campaign_dir",
+)
 _ADDRESS = re.compile(r"[A-Za-z0-9_]([A-Za-z0-9_.:%-]*[A-Za-z0-9_])?|::[A-Fa-f0-9.:]*")
 
 

@@ -16,7 +16,10 @@ START_CPU_S, START_FORK_S = 0.65, 2.0
 LEAD_S = 3.0
 
 
-def lead_s(starts: int) -> float:
-    """Seconds until the last of so many jobs is started and at work."""
+def lead_s(starts: int, in_turn: int = 1) -> float:
+    """Seconds until the last of so many jobs is started and at work.
+
+    :param in_turn: how many of them one host has to start, which is one after the other
+    """
     forks = context.CLIARGS.get("forks") or C.DEFAULT_FORKS
-    return LEAD_S + starts * max(START_CPU_S / (os.cpu_count() or 1), START_FORK_S / forks)
+    return LEAD_S + max(starts * max(START_CPU_S / (os.cpu_count() or 1), START_FORK_S / forks), (in_turn - 1) * START_FORK_S)

@@ -9,7 +9,7 @@ import html as markup
 from collections.abc import Mapping
 from typing import Any
 
-from ansible_collections.fleet.stall.plugins.plugin_utils import capture_page, wording
+from ansible_collections.fleet.stall.plugins.plugin_utils import capture_page, verify_page, wording
 from ansible_collections.fleet.stall.plugins.plugin_utils.text import markdown as _md
 from ansible_collections.fleet.stall.plugins.plugin_utils.text import printable
 
@@ -50,30 +50,32 @@ dl { display: grid; grid-template-columns: max-content 1fr; gap: .2rem 1rem; } d
 """
 
 
-def markdown(findings: Mapping[str, Any]) -> str:
-    """report.md. Everything from outside is escaped."""
+def markdown(findings: Mapping[str, Any], verification: Mapping[str, Any] | None = None) -> str:
+    """report.md, of a run that verifies another with what that says. Everything from outside is escaped."""
     rows = [_HEADINGS, tuple("---:" if index in _NUMERIC else "---" for index in range(len(_HEADINGS)))]
     table = [*rows[:2], *(tuple(_md(cell) for cell in _cells(host)) for host in findings["hosts"])]
     lines = [f"# Stalls in run {_md(findings['run']['id'])}", "", _md(wording.totals(findings)), ""]
     lines += [f"| {' | '.join(row)} |" for row in table]
+    lines += verify_page.markdown(verification) if verification else []
     lines += capture_page.markdown(findings)
     for title, items in _sections(findings):
         lines += ["", f"## {title}", "", *(f"- {'**' + _md(term) + '**: ' if term else ''}{_md(text)}" for term, text in items)]
     return "\n".join(lines) + "\n"
 
 
-def html(findings: Mapping[str, Any]) -> str:
+def html(findings: Mapping[str, Any], verification: Mapping[str, Any] | None = None) -> str:
     """report.html: self-contained, no script, light and dark. Everything from outside is escaped."""
     title = f"Stalls in run {_esc(findings['run']['id'])}"
     worst = max((_share_of(host) for host in findings["hosts"]), default=0)
     head = "".join(f"<th{_class(index)} scope=col>{heading}</th>" for index, heading in enumerate(_HEADINGS))
     rows = "\n".join(_row(host, worst) for host in findings["hosts"])
+    verified = verify_page.html(verification) if verification else ""
     sections = "\n".join(_section(name, items) for name, items in _sections(findings))
     return (
         f'<!doctype html>\n<html lang="en">\n<head>\n<meta charset="utf-8">\n<meta name="viewport" content="width=device-width">\n'
-        f"<title>{title}</title>\n<style>{STYLE}{capture_page.STYLE}</style>\n</head>\n<body>\n<h1>{title}</h1>\n"
+        f"<title>{title}</title>\n<style>{STYLE}{capture_page.STYLE}{verify_page.STYLE}</style>\n</head>\n<body>\n<h1>{title}</h1>\n"
         f'<p class="soft">{_esc(wording.totals(findings))}</p>\n<div class="wide"><table>\n<thead><tr>{head}</tr></thead>\n'
-        f"<tbody>\n{rows}\n</tbody>\n</table></div>\n{capture_page.html(findings)}\n{sections}\n</body>\n</html>\n"
+        f"<tbody>\n{rows}\n</tbody>\n</table></div>\n{verified}\n{capture_page.html(findings)}\n{sections}\n</body>\n</html>\n"
     )
 
 

@@ -10,6 +10,7 @@
                                     status.json   or why it measured nothing
                     capture/                      the second window, laid out like a run, and for each captured host
                       evidence/<slug>/            capture_plan.json, capture_job.json, capture.json, capture_status.json
+                    verification.json             of a run that verifies another (manifest.run.verifies): did it help
 <runs dir>/latest -> <run id>
 """
 
@@ -251,6 +252,18 @@ class RunDir:
 
 def _outcomes(job: Job) -> tuple[str, ...]:
     return job.job, job.result, job.status
+
+
+def runs(base: str | Path) -> list[RunDir]:
+    """All runs under `base`, oldest first. Raises OSError."""
+    found = (RunDir(entry) for entry in Path(base).iterdir() if _RUN_ID.fullmatch(entry.name))
+    return sorted((run for run in found if run.is_planned), key=lambda run: run.id)
+
+
+def verified(base: str | Path, run: str) -> RunDir:
+    """An existing run; of one that verifies another, that one. Raises RunDirError."""
+    found = RunDir.find(base, run)
+    return RunDir.find(base, first) if (first := found.manifest()["run"].get("verifies")) else found
 
 
 def _known_runs(base: Path) -> str:

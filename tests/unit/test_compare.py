@@ -35,7 +35,12 @@ windows = st.sampled_from([5.0, 10.0, 30.0])
 @pytest.mark.parametrize(
     ("before", "after", "verdict", "words"),
     [
-        (seen([100] * 9), seen([]), BETTER, "9 stalls in 10 s (90 ms/s, the longest 100 ms) before, no stall in 10 s now: the stalls are gone"),
+        (
+            seen([100] * 9),
+            seen([]),
+            BETTER,
+            "9 stalls in 10 s (90 ms/s, the longest 100 ms) before, no stall in 10 s now: the stalls are gone",
+        ),
         (seen([100] * 6), seen([]), BETTER, "gone"),
         (seen([100] * 5), seen([]), UNKNOWN, "a longer window"),
         (seen([3000]), seen([]), UNKNOWN, "1 stall in 10 s"),
