@@ -31,8 +31,8 @@ options:
     elements: str
     default: []
   campaign:
-    description: The directory of the remediation that this is part of. Then O(run) is by default that of its plan, and the new run is kept in
-      C(verify) there, else in C(stall_runs_dir).
+    description: The directory of the remediation that this is part of. Then O(run) is by default that of its plan, and the new run is
+      kept in C(verify) there, else in C(stall_runs_dir).
     type: path
 attributes:
   action:
