@@ -44,6 +44,6 @@ class ActionModule(ControllerAction):
         for line in remediation_table.lines(plan, state, parameters["top"]):
             display.display(line)
         display.display(f"journal and report: {campaign.path}")
-        if outcome == STOPPED:
+        if outcome == STOPPED and not (state.stopped or {}).get("until"):
             return {**failed([remediation_table.ending(state)]), "outcome": outcome}
         return {"outcome": outcome}

@@ -14,14 +14,16 @@ from ansible_collections.fleet.stall.plugins.plugin_utils import (
     campaign_lock,
     gates,
     journal,
+    pause,
     plan_check,
     remediation_request,
+    remediation_table,
     request,
-    windows,
 )
 from ansible_collections.fleet.stall.plugins.plugin_utils.actions import ControllerAction, display, warn
 from ansible_collections.fleet.stall.plugins.plugin_utils.campaign_lock import Holder
 from ansible_collections.fleet.stall.plugins.plugin_utils.journal_state import BEGUN, ROLL_BACK, VERIFY, State
+from ansible_collections.fleet.stall.plugins.plugin_utils.pause import Pause
 from ansible_collections.fleet.stall.plugins.plugin_utils.remediation import Remediation, journals, process
 from ansible_collections.fleet.stall.plugins.plugin_utils.text import and_more, printable
 
@@ -70,23 +72,25 @@ class ActionModule(ControllerAction):
         wave = gates.wave(self.plan, state, self.wave, self.retry)
         if self._task.check_mode:
             return _go(wave.hosts, min(wave.rounds, 1))
-        self._soak(state)
+        waits = self._pause(state)
+        if waits.wait_s:
+            display.display(f"Wave {self.wave} begins in {waits.wait_s:.0f} s (soak_s).")
+            time.sleep(waits.wait_s)
         because, is_failure = self._against(state, task_vars)
-        if not because:
+        if not (because or waits.because):
             self._note("wave_begun", wave=self.wave, hosts=wave.hosts)
             display.display(f"Wave {self.wave} of {len(self.plan['waves'])}: {and_more(wave.hosts, 5) or 'only its gate is left'}")
             return _go(wave.hosts, wave.rounds)
         unfinished = gates.in_flight(self.plan, state, wave.hosts)
         if unfinished:
-            warn(f"{because}: only what must not be left as it is gets finished, on {and_more(unfinished)}.")
+            warn(f"{because or waits.because}: only what must not be left as it is gets finished, on {and_more(unfinished)}.")
             return {**_go(unfinished, 1), "finishing": True}
-        return self._stop(because, is_failure)
+        return self._stop(because, is_failure) if because else self._stop(waits.because, False, waits.until)
 
-    def _soak(self, state: State) -> None:
-        left = gates.soak_left_s(self.plan, state, _now())
-        if left and state.waves.get(self.wave) != BEGUN:
-            display.display(f"Wave {self.wave} begins in {left:.0f} s (soak_s).")
-            time.sleep(left)
+    def _pause(self, state: State) -> Pause:
+        """A wave that has begun has soaked."""
+        left = 0.0 if state.waves.get(self.wave) == BEGUN else gates.soak_left_s(self.plan, state, _now())
+        return pause.before_wave(self.plan["limits"], left, _now())
 
     def _against(self, state: State, task_vars: dict[str, Any]) -> tuple[str, bool]:
         """Why a wave may not be begun, and whether that is a failure, which only a person can let pass."""
@@ -102,7 +106,6 @@ class ActionModule(ControllerAction):
         limits = self.plan["limits"]
         for because in (
             plan_check.expired(self.plan, _now()),
-            windows.closed(limits["windows"], _now()),
             "" if self.retry else breaker.tripped(lines, limits["breaker"], _now()),
             gates.may_begin(self.plan, state, self.wave, fleet),
         ):
@@ -114,7 +117,8 @@ class ActionModule(ControllerAction):
         if self._task.check_mode:
             return _go([], 0)
         if boolean(self._task.args.get("finishing", False)):
-            return self._stop("what had been begun is finished, and no more may be begun now", False)
+            until = self._pause(self._state()).until
+            return self._stop("what had been begun is finished, and no more may be begun now", False, until)
         self._give_up()
         state = self._state()
         failed = gates.failed_in(self.plan, state, self.wave)
@@ -163,9 +167,10 @@ class ActionModule(ControllerAction):
     def _note(self, event: str, wave: int | None = None, **data: Any) -> None:
         self.campaign.note(event, data=data, wave=wave)
 
-    def _stop(self, because: str, is_failure: bool) -> dict[str, Any]:
-        self._note("stopped", because=because, failed=is_failure)
-        display.display(f"The campaign ends here: {printable(because, 1000)}.")
+    def _stop(self, because: str, is_failure: bool, until: datetime | None = None) -> dict[str, Any]:
+        """:param until: when it may be gone on with, where only time stands against it"""
+        self._note("stopped", because=because, failed=is_failure, until=plan_check.stamp(until) if until else None)
+        display.display(remediation_table.ending(self._state()))
         return {**_go([], 0), "stop": True, "because": because}
 
 

@@ -65,7 +65,8 @@ def totals(state: State, found: list[Row]) -> str:
 
 def ending(state: State) -> str:
     if state.stopped is not None:
-        return f"The campaign was stopped: {printable(state.stopped.get('because'), 1000)}."
+        because, until = printable(state.stopped.get("because"), 1000), state.stopped.get("until")
+        return f"The campaign pauses: {because}. Go on with it from {until} on." if until else f"The campaign was stopped: {because}."
     return {"done": "The campaign is done."}.get(state.outcome or "", "The campaign is not over.")
 
 

@@ -6,10 +6,11 @@
 from __future__ import annotations
 
 import zoneinfo
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from datetime import datetime, timedelta, timezone, tzinfo
 from typing import Any
 
+_DAYS_AHEAD = 9
 DAYS = ("mon", "tue", "wed", "thu", "fri", "sat", "sun")
 
 
@@ -36,6 +37,24 @@ def wrong(window: Mapping[str, Any]) -> str:
     except (zoneinfo.ZoneInfoNotFoundError, ValueError, OSError):
         return f"timezone: {window['timezone']!r} is no time zone that this controller knows"
     return "to: is the same as from: such a window is never open" if window["from"] == window["to"] else ""
+
+
+def opens_at(windows: Sequence[Mapping[str, Any]], now: datetime) -> datetime | None:
+    """When one of them opens next, in UTC; None if there are none.
+
+    :param now: with a time zone
+    """
+    begins = (begin for window in windows for begin in _begins(window, now) if begin > now)
+    return min(begins, default=None)
+
+
+def _begins(window: Mapping[str, Any], now: datetime) -> Iterator[datetime]:
+    local = now.astimezone(_zone(window))
+    hours, minutes = divmod(_minutes(window["from"]), 60)
+    for days in range(_DAYS_AHEAD):
+        day = local + timedelta(days=days)
+        if _is_day(window, day):
+            yield day.replace(hour=hours, minute=minutes, second=0, microsecond=0).astimezone(timezone.utc)
 
 
 def _is_open(window: Mapping[str, Any], now: datetime) -> bool:
