@@ -4,12 +4,11 @@
 from __future__ import annotations
 
 from datetime import datetime, timezone
-from pathlib import Path
 from typing import Any
 
 from ansible_collections.fleet.stall.plugins.plugin_utils import (
     plan_check,
-    plan_file,
+    plan_files,
     plan_make,
     plan_table,
     remediation,
@@ -37,19 +36,14 @@ class ActionModule(ControllerAction):
         run = RunDir.find(parameters["runs_dir"], self._task.args["run"])
         plan = _plan(run, parameters, task_vars["groups"])
         path = run.path / remediation.PLAN
-        command = f"ansible-playbook {_inventory(task_vars)}remediate.yml -e stall_plan={path} -e stall_confirm=true"
-        known = _known(path)
-        is_new = known is None or not plan_make.same(known, plan) or bool(plan_check.expired(known, datetime.now(timezone.utc)))
-        if is_new and not self._task.check_mode:
-            _keep(path)
-            run.write(path.name, plan_file.text(plan, _HEADING.format(run=run.id, command=command)))
-        shown = plan if is_new or known is None else known
-        for line in plan_table.lines(shown, parameters["top"]):
+        command = f"ansible-playbook {plan_files.inventory(task_vars)}remediate.yml -e stall_plan={path} -e stall_confirm=true"
+        is_new = plan_files.replace(run, plan, _HEADING.format(run=run.id, command=command), self._task.check_mode)
+        for line in plan_table.lines(plan, parameters["top"]):
             display.display(line)
         display.display(f"plan: {path}" + ("" if is_new else " (as it was)"))
-        if shown["hosts"]:
+        if plan["hosts"]:
             display.display(f"Nothing was done. Read it, edit it, and confirm it with:\n  {command}")
-        return {"changed": is_new, "plan": str(path), "hosts": [row["host"] for row in shown["hosts"]], "waves": shown["waves"]}
+        return {"changed": is_new, "plan": str(path), "hosts": [row["host"] for row in plan["hosts"]], "waves": plan["waves"]}
 
 
 def _plan(run: RunDir, parameters: dict[str, Any], groups: dict[str, list[str]]) -> dict[str, Any]:
@@ -110,24 +104,3 @@ def _down(findings: dict[str, Any], run: RunDir, fleet: dict[str, dict[str, str]
         for row in findings["hosts"]
         if row["status"] == "not_measured" and row["host"] in fleet and asked.get(row["host"], {}).get("in_limit", False)
     ]
-
-
-def _inventory(task_vars: dict[str, Any]) -> str:
-    return "".join(f"-i {source} " for source in task_vars.get("ansible_inventory_sources") or [])
-
-
-def _known(path: Path) -> dict[str, Any] | None:
-    try:
-        return plan_file.read(path) if path.exists() else None
-    except plan_file.PlanError:
-        return None
-
-
-def _keep(path: Path) -> None:
-    """A plan that was edited is not lost to the next one. Raises RunDirError."""
-    if path.exists():
-        made = datetime.fromtimestamp(path.stat().st_mtime, timezone.utc).strftime("%Y%m%dT%H%M%SZ")
-        try:
-            path.rename(path.with_name(f"plan.{made}.yml"))
-        except OSError as error:
-            raise RunDirError(f"{path} can't be kept beside the new plan: {error.strerror}. Move it out of the way.") from error

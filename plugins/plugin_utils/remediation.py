@@ -94,12 +94,12 @@ class Remediation:
         journal.append(self.journal, event, f"{platform.node()}:{process()}", host=host, data=data, **place)
 
 
-def next_name(run: RunDir) -> str:
+def next_name(run: RunDir, kind: str = "plan") -> str:
     """The id of the next plan of a run: one that was begun keeps its own."""
-    name, number = f"{run.id}-plan", 1
+    name, number = f"{run.id}-{kind}", 1
     while Remediation.of_plan(run, name).is_open:
         number += 1
-        name = f"{run.id}-plan-{number}"
+        name = f"{run.id}-{kind}-{number}"
     return name
 
 
