@@ -38,9 +38,10 @@ class Limits:
         return cls(most, domains, frozenset(down))
 
     def over(self, hosts: Iterable[str]) -> list[str]:
-        """A sentence for each group that would lack too many with these hosts away as well."""
-        gone = {*hosts, *self.away}
-        count = Counter(group for host in gone for group in _groups(host, self.domains) if group in self.most)
+        """A sentence for each group that these hosts would make lack too many; one that is away already takes no more room."""
+        taken = {*hosts} - self.away
+        touched = {group for host in taken for group in _groups(host, self.domains) if group in self.most}
+        count = Counter(group for host in taken | self.away for group in _groups(host, self.domains) if group in touched)
         return [
             f"{level} {group}: {number} hosts would be away at once, {self._of_them_down(level, group)}and {self.most[level, group]} may be"
             for (level, group), number in sorted(count.items())
