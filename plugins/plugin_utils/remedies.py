@@ -47,13 +47,17 @@ class Remedy:
         form = {
             "type": "object",
             "additionalProperties": False,
-            "properties": {name: {key: item for key, item in value.items() if key not in _OWN_KEYS} for name, value in known.items()},
+            "properties": {name: _plain(value) for name, value in known.items()},
             "required": [name for name, value in known.items() if value.get("required")],
         }
         wrong = [f"parameters.{sentence}" for sentence in schema.errors(dict(parameters), form)]
         if not wrong and not self.has_what_it_needs(parameters):
             wrong.append(f"parameters: {self.name} needs {' or '.join(', '.join(names) for names in self.row['needs'])}")
         return wrong
+
+    def fits(self, name: str, value: Any) -> bool:
+        """Whether there is a value, and it can be one of this parameter."""
+        return value is not None and not schema.errors(value, _plain(self.row["parameters"][name]))
 
     def missing(self) -> list[str]:
         """A sentence for each file of tasks that is not there."""
@@ -141,5 +145,9 @@ def _of_parameter(at: str, form: Mapping[str, Any]) -> Iterator[str]:
             yield f"{at}.pattern: {printable(repr(form['pattern']), 80)} is not a regular expression: {error}"
             return
     if "default" in form:
-        plain = {key: value for key, value in form.items() if key not in _OWN_KEYS}
-        yield from (f"{at}.default{sentence.removeprefix('file')}" for sentence in schema.errors(form["default"], plain))
+        yield from (f"{at}.default{sentence.removeprefix('file')}" for sentence in schema.errors(form["default"], _plain(form)))
+
+
+def _plain(form: Mapping[str, Any]) -> dict[str, Any]:
+    """The schema of a value."""
+    return {key: item for key, item in form.items() if key not in _OWN_KEYS}

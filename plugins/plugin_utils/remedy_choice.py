@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from ansible_collections.fleet.stall.plugins.plugin_utils.cases import CONFIDENCE
+from ansible_collections.fleet.stall.plugins.plugin_utils.plan_file import templates
 from ansible_collections.fleet.stall.plugins.plugin_utils.remedies import Remedy
 from ansible_collections.fleet.stall.plugins.plugin_utils.text import printable
 
@@ -62,7 +63,7 @@ def of_host(
             passed_over[name] = "not in stall_remedies"
             continue
         parameters = _parameters(remedies[name], named_by, row, run)
-        if wrong := remedies[name].wrong(parameters):
+        if wrong := [*remedies[name].wrong(parameters), *templates(parameters, "parameters")]:
             passed_over[name] = "; ".join(wrong)
         else:
             steps.append(_step(remedies[name], named_by, parameters))
@@ -93,14 +94,24 @@ def _wanted(causes: Sequence[Mapping[str, Any]]) -> dict[str, list[Mapping[str, 
 
 
 def _parameters(remedy: Remedy, causes: Sequence[Mapping[str, Any]], row: Mapping[str, Any], run: Mapping[str, Any]) -> dict[str, Any]:
-    """The description's defaults; over them what was found, by its `from`; over that what the likeliest cause has in `settings`."""
+    """The description's defaults; over them what was found and fits, by its `from`; over that what the causes have in `settings`."""
     found: dict[str, Any] = {name: form["default"] for name, form in remedy.row["parameters"].items() if "default" in form}
     places = {"trigger": row["trigger"] or {}, "run": run, "host": row}
     for name, place in remedy.row["from"].items():
         value = _at(places, place)
-        found |= {} if value is None else {name: value}
-    for cause in reversed(causes):
-        found |= (cause.get("settings") or {}).get(remedy.name) or {}
+        found |= {name: value} if remedy.fits(name, value) else {}
+    return found | _settings(remedy.name, causes)
+
+
+def _settings(name: str, causes: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+    """What the causes ask for: lists together, of all else what the likeliest says."""
+    found: dict[str, Any] = {}
+    for cause in causes:
+        for key, value in ((cause.get("settings") or {}).get(name) or {}).items():
+            if isinstance(value, list) and isinstance(found.get(key, []), list):
+                found[key] = [*found.get(key, []), *(item for item in value if item not in found.get(key, []))]
+            elif value is not None:
+                found.setdefault(key, value)
     return found
 
 

@@ -110,7 +110,7 @@ def _of_mapping(value: dict[Any, Any], schema: Mapping[str, Any], root: Mapping[
         if key in known:
             yield from _errors(item, known[key], root, _below(at, key))
         elif others is False:
-            yield f"{_below(at, printable(key, 40))}: is not a key here: the keys are {', '.join(known)}"
+            yield f"{_below(at, printable(key, 40))}: is not a key here: the keys are {', '.join(known) or 'none'}"
         elif isinstance(others, dict):
             yield from _errors(item, others, root, _below(at, printable(key, 40)))
 
