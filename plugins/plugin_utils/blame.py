@@ -20,7 +20,7 @@ from dataclasses import dataclass, field
 from math import log
 
 from ansible_collections.fleet.stall.plugins.plugin_utils.network import Network, Timeline, kind, name
-from ansible_collections.fleet.stall.plugins.plugin_utils.stalls_join import Event, Stall, join, same_stall
+from ansible_collections.fleet.stall.plugins.plugin_utils.stalls_join import Event, Stall, coincide, join, one_at_a_time, same_stall
 
 # A flow that passes a stalling component and could see it does so
 SEEN = 0.9
@@ -205,10 +205,13 @@ class _Court:
         return Case(component, total if kept else -cost, stalls=[stalls[index] for index in kept], by_event=by_event)
 
     def _take(self, case: Case) -> bool:
-        if case.partial:
-            self._leave_to_better(case)
-            if not case.stalls:
-                return False
+        case.stalls = [stall for stall in case.stalls if not self._better_elsewhere(case, stall)]
+        if kind(case.component) == "source":
+            self._leave_to_its_host(case)
+        if not case.stalls:
+            return False
+        if not case.partial:
+            case.stalls = one_at_a_time(case.stalls)
         rivals = self._rivals(case)
         component = case.component
         taken = Blamed(component, case.stalls, case.partial, rivals)
@@ -222,18 +225,39 @@ class _Court:
             self.blamed.append(taken)
         return True
 
-    def _leave_to_better(self, case: Case) -> None:
-        """A component that stalls in part must not draw in what another one explains in full."""
-        case.stalls = [stall for stall in case.stalls if not self._better_elsewhere(case, stall)]
-
     def _better_elsewhere(self, case: Case, stall: Stall) -> bool:
+        """Whether another component explains it in full and far better: what all of its views pass or, for a component that stalls
+        in part and so fits anything, what one of them passes."""
         enough = case.by_event[stall.events[0]] + MARGIN
-        for event in stall.events:
-            for component in self.network.flows[event.flow].components:
-                rival = self.cases.get(component)
-                if rival and component != case.component and rival.gain > 0 and not rival.partial and rival.by_event.get(event, 0) > enough:
-                    return True
-        return False
+        better = Counter(
+            component
+            for event in stall.events
+            for component in self.network.flows[event.flow].components
+            if component != case.component and self._explains(component, event, enough)
+        )
+        return any(case.partial or count == len(stall.events) for count in better.values())
+
+    def _explains(self, component: str, event: Event, enough: float) -> bool:
+        rival = self.cases.get(component)
+        return bool(rival) and rival.gain > 0 and not rival.partial and rival.by_event.get(event, 0) > enough
+
+    def _leave_to_its_host(self, case: Case) -> None:
+        """Leave to a host that is blamed already what seems late of all it sends: its replies wait where probes to it do.
+
+        Those are the stalls it is blamed for, as its own probes saw them, and further ones that it explains as well at no further cost.
+        """
+        host = f"host:{name(case.component)}"
+        known = next((blamed for blamed in self.blamed if blamed.component == host), None)
+        if known is None:
+            return
+        apart = [stall for stall in case.stalls if not any(coincide(stall, other) for other in known.stalls)]
+        gain = sum(case.by_event[stall.events[0]] for stall in apart) - self.base_cost - KIND_COST["source"]
+        if sum(self._ratio(SEEN, self._views(host, stall)) for stall in apart) >= gain:
+            known.stalls += apart
+            apart = []
+        kept = {event for stall in apart for event in stall.events}
+        self.closed.update(event for stall in case.stalls for event in stall.events if event not in kept)
+        case.stalls = apart
 
     def _rivals(self, case: Case) -> list[str]:
         """Other components that nearly all of these events pass and whose case is about as good."""

@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from ansible_collections.fleet.stall.plugins.plugin_utils import findings
-from tests.unit.simfleet import GRADES, PARAMETERS, SPARSE, Fleet, fault, lab_hosts, many_hosts, not_measured, stalls
+from tests.unit.simfleet import EPOCH_S, GRADES, PARAMETERS, SPARSE, Fleet, fault, lab_hosts, many_hosts, not_measured, stalls
 
 SCHEMA = json.loads((Path(__file__).parents[2] / "docs" / "findings.schema.json").read_text(encoding="utf-8"))
 WINDOW = {"dense": PARAMETERS["window_s"], "sparse": SPARSE["window_s"]}
@@ -105,6 +105,30 @@ def test_two_bad_hosts_at_the_same_time_are_both_named_in_order(rates):
     assert others_clear(found, "node-a1-2", "node-b2-1")
     assert abs(found["hosts"][0]["severity"]["events"] - len(worse)) <= 1
     assert abs(found["hosts"][1]["severity"]["events"] - len(milder)) <= 1
+
+
+def test_a_stall_that_only_its_own_host_could_see_elsewhere_is_not_the_other_hosts_too():
+    """While all other probers of node-a1-2 are late themselves, only node-b2-1, which stalls, is there to see it slow."""
+    worse, milder = stalls("worse", 30, *BAD), [(5.2, 0.04), (12.1, 0.045), (20.3, 0.04)]
+    worse = [(start, length) for start, length in worse if all(abs(start - other) > 0.3 for other, _ in milder)]
+    fleet = Fleet(faults=[fault("host:node-a1-2", worse), fault("host:node-b2-1", milder)])
+    manifest = fleet.manifest()
+    evidence = fleet.evidence(manifest)
+    for host in {flow["source"] for flow in manifest["flows"] if flow["target"] == "node-a1-2"} - {"node-b2-1"} | {"node-a1-2"}:
+        evidence[host]["lateness"]["late"] = [[round((EPOCH_S + start - 0.02) * 1e9), 100.0] for start, _ in milder]
+    found = rows(findings.build(manifest, evidence, GRADES))
+    assert found["node-a1-2"]["severity"]["events"] == len(worse)
+    assert found["node-b2-1"]["severity"]["events"] == len(milder)
+
+
+def test_what_a_stalling_host_sends_is_no_second_fault():
+    """Its own probes see each stall for longer than those of others do."""
+    true = stalls("rx", 30, *MILD)
+    longer = [(start, length + 0.06) for start, length in true]
+    found = run(Fleet(faults=[fault("host:node-b2-1", true), fault("source:node-b2-1", longer)]))
+    assert found["coincident"] == []
+    assert found["hosts"][0]["severity"]["events"] == len(true)
+    assert verdict(found["hosts"][0]) == ("stalling", "receiver", "node")
 
 
 @pytest.mark.parametrize("second", ["node-a1-1", "node-b2-1"])
