@@ -221,6 +221,7 @@ class Run:
                 flow.void("clock was set")
         now = wall_ns()
         for flow in self.flows:
+            flow.keep()
             flow.harvest(now)
         for samples in self.samples:
             samples.harvest()

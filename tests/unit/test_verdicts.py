@@ -121,6 +121,16 @@ def test_a_stall_that_only_its_own_host_could_see_elsewhere_is_not_the_other_hos
     assert found["node-b2-1"]["severity"]["events"] == len(milder)
 
 
+def test_requests_alone_accuse_no_sender_whose_plain_probes_were_late():
+    """What answers all of them, a pod say, can be slow as well."""
+    fleet = Fleet(faults=[fault("source:outside-1", [(12.4, 0.03)], lambda flow: flow["layer"] in ("http", "nodeport"))])
+    manifest = fleet.manifest()
+    evidence = fleet.evidence(manifest)
+    evidence["outside-1"]["lateness"]["late"] = [[round((EPOCH_S + 12.39) * 1e9), 50.0]]
+    found = findings.build(manifest, evidence, GRADES)
+    assert "source" not in {entry["kind"] for entry in found["coincident"]}
+
+
 def test_what_a_stalling_host_sends_is_no_second_fault():
     """Its own probes see each stall for longer than those of others do."""
     true = stalls("rx", 30, *MILD)
