@@ -22,7 +22,8 @@ def encode(result: Dict[str, Any], limit: int = WIRE_BYTES) -> bytes:
     """The result as gzip JSON, of which the base64 is at most `limit` bytes long.
 
     Left out in this order, and counted in `omitted` {part: n} and in each flow's `events_omitted`: series, bulky counters, the
-    shortest events, the resolution of the histograms, all counters, the histograms. The flows and their sums always stay.
+    shortest events, the resolution of the histograms, all counters, the histograms, all events, the clock samples. The flows and their
+    sums always stay.
     """
     steps = _steps(result)
     enough = len(steps)
@@ -64,6 +65,7 @@ def _steps(result: Dict[str, Any]) -> List[Step]:
         partial(_keep_events, most=100),
         _drop_histograms,
         partial(_keep_events, most=0),
+        _drop_clock_samples,
     ]
 
 
@@ -135,6 +137,12 @@ def _merged(histogram: Dict[str, int], mask: int) -> Dict[str, int]:
 def _drop_histograms(result: Dict[str, Any]) -> None:
     _count(result, "histograms", sum(1 for flow in result.get("flows", []) if flow.get("histogram")))
     result["flows"] = [dict(flow, histogram={}) for flow in result.get("flows", [])]
+
+
+def _drop_clock_samples(result: Dict[str, Any]) -> None:
+    """The last to go: without them this host's clock is not tied to the others'. But anyone who knows the run's token can send some."""
+    _count(result, "clock_samples", len(result.get("clock_samples", {})))
+    result["clock_samples"] = {}
 
 
 def save_raw(path: str, result: Dict[str, Any]) -> Dict[str, Any]:
