@@ -94,6 +94,11 @@ def test_the_line_about_the_task(header, expected):
             ("[user]", "outer", "inner"),
         ),
         ("\t    7ffc1234 [unknown] ([vdso])\n", ("[user]",)),
+        ("\t    55550001 f (/bin/a)\n\tffffffffffffff9c [unknown] ([unknown])\n", ("[user]",)),
+        (
+            "\tffffffff8118f3a2 vfs_read ([kernel.kallsyms])\n\t    55550001 f (/bin/a)\n\tffffffffffffff9c [unknown] ([unknown])\n",
+            ("[user]", "vfs_read"),
+        ),
         ("\tffffffffff600000 gettimeofday ([vsyscall])\n", ("[user]",)),
     ],
 )
