@@ -62,6 +62,8 @@ TABLE: tuple[tuple[str, str, str], ...] = (
 )
 _NAMES = tuple(re.compile(re.sub(r"<\w+>", ".+", re.escape(name).replace(r"\<", "<").replace(r"\>", ">")) + r"\Z") for name, _, _ in TABLE)
 _BUSY_PACKETS = 1000
+# The kernel counts these in an unsigned int of each CPU: at a million packets a second one lasts for an hour
+_U32 = 2**32
 
 
 def is_known(name: str) -> bool:
@@ -105,10 +107,13 @@ class _Reading:
         window = (ends - starts) / 1e9 if is_number(starts) and is_number(ends) else 0.0
         self.seconds = window if window > 0 and self.end else None
 
-    def grown(self, *path: str) -> float | None:
-        """How much the number at `path` grew in the window; None where it was not read twice. A counter that restarted grew by nothing."""
+    def grown(self, *path: str, wraps: float = 0) -> float | None:
+        """How much the number at `path` grew in the window; None where it was not read twice. A counter that restarted grew by nothing.
+
+        :param wraps: at which it begins at 0 again
+        """
         before, after = _at(self.start, path), _at(self.end, path)
-        return max(0.0, after - before) if before is not None and after is not None else None
+        return _growth(before, after, wraps) if before is not None and after is not None else None
 
     def growth(self, name: str, *path: str) -> Iterator[tuple[str, Any]]:
         """Growth and rate of a cumulative number."""
@@ -119,6 +124,10 @@ class _Reading:
     def share(self, grown: float | None, per_second: float) -> float | None:
         """Growth as a share of the window, for a number that counts `per_second` units a second at the most."""
         return grown / per_second / self.seconds if grown is not None and self.seconds else None
+
+
+def _growth(before: float, after: float, wraps: float = 0) -> float:
+    return max(0.0, after - before if after >= before else after - before + wraps)
 
 
 def _at(value: Any, path: tuple[str, ...]) -> float | None:
@@ -151,7 +160,7 @@ def _machine(reading: _Reading) -> Iterator[tuple[str, Any]]:
 def _softnet(reading: _Reading) -> Iterator[tuple[str, Any]]:
     cpus = _mapping(reading.end.get("cpus"))
     columns = sorted({column for row in cpus.values() for column in _mapping(row)} - {"backlog"})
-    grown = {column: {cpu: reading.grown("cpus", cpu, column) for cpu in cpus} for column in columns}
+    grown = {column: {cpu: reading.grown("cpus", cpu, column, wraps=_U32) for cpu in cpus} for column in columns}
     for column, rows in grown.items():
         measured = [value for value in rows.values() if value is not None]
         for cpu, value in rows.items():
@@ -166,9 +175,9 @@ def _softnet(reading: _Reading) -> Iterator[tuple[str, Any]]:
 
 def _softirqs(reading: _Reading) -> Iterator[tuple[str, Any]]:
     for vector, after in _mapping(reading.end.get("vectors")).items():
-        before = _list(_mapping(reading.start.get("vectors")).get(vector))
-        if before and reading.seconds and all(is_number(count) for count in [*before, *_list(after)]):
-            yield f"softirqs.{vector}.per_s", max(0, sum(_list(after)) - sum(before)) / reading.seconds
+        before, after = _list(_mapping(reading.start.get("vectors")).get(vector)), _list(after)
+        if before and reading.seconds and all(is_number(count) for count in [*before, *after]):
+            yield f"softirqs.{vector}.per_s", sum(_growth(*pair, wraps=_U32) for pair in zip(before, after, strict=False)) / reading.seconds
 
 
 def _threads(reading: _Reading) -> Iterator[tuple[str, Any]]:

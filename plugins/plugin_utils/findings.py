@@ -9,6 +9,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from ansible_collections.fleet.stall.plugins.plugin_utils import (
+    admission,
     attribution,
     blame,
     clocks,
@@ -67,7 +68,8 @@ def build(manifest: Mapping, evidence: Mapping[str, Mapping], parameters: Mappin
 
 
 def judge(manifest: Mapping, evidence: Mapping[str, Mapping], parameters: Mapping) -> Judged:
-    """Blame the stalls of a window; parameters as for ``build``."""
+    """Blame the stalls of a window; parameters as for ``build``. Results that make no sense are none."""
+    evidence = admission.admitted(manifest, evidence)
     measured = {host: evidence[host] for host in sorted(manifest["hosts"]) if (evidence.get(host) or {}).get("status") == "measured"}
     offsets, warnings = clocks.offsets(manifest, measured)
     cards = {host: queues.card_of(result, _addresses(manifest, host, result)) for host, result in measured.items()}

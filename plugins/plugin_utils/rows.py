@@ -20,6 +20,7 @@ from ansible_collections.fleet.stall.plugins.plugin_utils.tally import Tally, ha
 from ansible_collections.fleet.stall.plugins.plugin_utils.text import and_more
 
 EVENTS_SHOWN = 200
+LAST_NS = 253_402_300_799 * 10**9
 # What one flow saw and no other confirms makes a host suspect from this many thresholds on; two flows at once from fewer
 SUSPECT_THRESHOLDS, SUSPECT_THRESHOLDS_CONFIRMED = 3, 2
 NOT_MEASURED = {"stalled_ms_per_s": None, "ci95": None, "events": None, "max_ms": None, "grade": None}
@@ -308,6 +309,6 @@ def _files(host: str, fleet: Fleet) -> list[str]:
 
 
 def utc(epoch_ns: int) -> str:
-    """ISO 8601 with microseconds, as in 2026-11-22T10:15:00.123456Z."""
-    seconds, rest = divmod(epoch_ns, 1_000_000_000)
+    """ISO 8601 with microseconds, as in 2026-11-22T10:15:00.123456Z; what a wrong clock puts before 1970 or after 9999 is at that end."""
+    seconds, rest = divmod(min(max(epoch_ns, 0), LAST_NS), 1_000_000_000)
     return f"{datetime.fromtimestamp(seconds, timezone.utc):%Y-%m-%dT%H:%M:%S}.{rest // 1000:06d}Z"

@@ -3,17 +3,15 @@
 from __future__ import annotations
 
 import json
-from pathlib import Path
 
-import jsonschema
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from ansible_collections.fleet.stall.plugins.plugin_utils import findings
+from tests.unit import contract
 from tests.unit.simfleet import EPOCH_S, GRADES, PARAMETERS, SPARSE, Fleet, fault, lab_hosts, many_hosts, not_measured, stalls
 
-SCHEMA = json.loads((Path(__file__).parents[2] / "docs" / "findings.schema.json").read_text(encoding="utf-8"))
 WINDOW = {"dense": PARAMETERS["window_s"], "sparse": SPARSE["window_s"]}
 BAD, MILD, HELD = ((0.1, 0.13), (0.7, 1.5)), ((0.03, 0.05), (1.5, 2.5)), ((0.06, 0.12), (0.8, 1.6))
 
@@ -28,8 +26,7 @@ def run(fleet: Fleet, missing: dict | None = None) -> dict:
     manifest = fleet.manifest()
     evidence = {**fleet.evidence(manifest), **(missing or {})}
     found = findings.build(manifest, evidence, GRADES)
-    jsonschema.Draft202012Validator(SCHEMA).validate(found)
-    json.dumps(found, allow_nan=False)
+    contract.holds(found)
     assert len(found["hosts"]) == len(fleet.hosts)
     return found
 
@@ -273,7 +270,7 @@ def test_hosts_left_out_say_so(change, reason):
 
 def test_no_evidence_at_all_leaves_every_host_not_measured():
     found = findings.build(Fleet().manifest(), {}, GRADES)
-    jsonschema.Draft202012Validator(SCHEMA).validate(found)
+    contract.holds(found)
     assert {row["status"] for row in found["hosts"]} == {"not_measured"}
     assert found["run"]["hosts_measured"] == 0
 
