@@ -93,18 +93,21 @@ def test_lines(line, expected):
 
 def test_a_name_with_a_line_feed_can_not_pose_as_a_line():
     assert parse("@ra[9, 3, 4, 5, 0, 1, 2, 0]: ksoftirqd/0") is None
-    assert parse("c 1000 130000000 129000000 1 20 21 0 5 a|b|c|d|e|f") is None
+    assert parse("c 1000 130000000 129000000 1 20 21 0 0 5 a|b|c|d|e|f") is None
 
 
 @pytest.mark.skipif(os.uname().machine != "x86_64", reason="numbers of x86_64")
 @pytest.mark.parametrize(
     ("rest", "call", "fd", "file"),
     [
-        ("0 5 cat|proc|smaps_rollup|77|/|/", "read", 5, ("proc", "smaps_rollup", "77", "/", "/")),
-        ("0 5 a|b c|proc|maps|77|/|/", "read", 5, ("proc", "maps", "77", "/", "/")),
-        ("9 5 cat|ext4|lib.so|lib|usr|/", "mmap", None, ()),
-        ("257 4294967196 cat|||||", "openat", None, ()),
-        ("9999 0 cat|||||", "syscall_9999", None, ()),
+        ("0 0 5 cat|proc|smaps_rollup|77|/|/", "read", 5, ("proc", "smaps_rollup", "77", "/", "/")),
+        ("0 0 5 a|b c|proc|maps|77|/|/", "read", 5, ("proc", "maps", "77", "/", "/")),
+        ("9 0 5 cat|ext4|lib.so|lib|usr|/", "mmap", None, ()),
+        ("257 0 4294967196 cat|||||", "openat", None, ()),
+        ("9999 0 0 cat|||||", "syscall_9999", None, ()),
+        ("3 2 5 old|ext4|f|d|/|/", "read", 5, ("ext4", "f", "d", "/", "/")),
+        ("3 0 5 new|ext4|f|d|/|/", "close", 5, ("ext4", "f", "d", "/", "/")),
+        ("9999 2 0 old|||||", "32-bit call 9999", None, ()),
     ],
 )
 def test_slow_calls(rest, call, fd, file):
@@ -303,3 +306,16 @@ def test_names_of_calls():
 )
 def test_complaints_of_bpftrace(text, said):
     assert rxtrace.complaint(text) == said
+
+
+@pytest.mark.parametrize(
+    ("number", "machine", "call"),
+    [(3, "x86_64", "read"), (0, "x86_64", "32-bit call 0"), (3, "aarch64", "32-bit call 3"), (3, "riscv64", "32-bit call 3")],
+)
+def test_calls_of_32_bit_programs_have_numbers_of_their_own(number, machine, call):
+    assert syscalls.name(number, machine, compat=True) == call
+
+
+@pytest.mark.parametrize(("named", "call"), [("close", "read"), ("read", "32-bit call 0"), ("prctl", "32-bit call"), ("stat", "write")])
+def test_what_was_named_by_the_table_of_64_bit_programs(named, call):
+    assert syscalls.of_32_bit(named, "x86_64") == call

@@ -72,7 +72,7 @@ class Parser:
                 return None
             kind, _, rest = line[len(self.mark) :].partition(" ")
             if kind == "c":
-                return _slow_call(rest.split(" ", 8))
+                return _slow_call(rest.split(" ", 9))
             return Heartbeat(int(rest)) if kind == "h" else None
         except (ValueError, IndexError, OverflowError):
             return None
@@ -100,9 +100,9 @@ def _native(value: int) -> int:
 
 
 def _slow_call(words: List[str]) -> SlowCall:
-    start, duration, on_cpu, cpu, pid, tid, number, fd = map(int, words[:8])
-    comm, *file = words[8].rsplit("|", 5)
-    call = syscalls.name(number)
+    start, duration, on_cpu, cpu, pid, tid, number, compat, fd = map(int, words[:9])
+    comm, *file = words[9].rsplit("|", 5)
+    call = syscalls.name(number, compat=compat != 0)
     by_fd = syscalls.takes_descriptor(call) and fd < 1 << 31
     about = tuple(file) if by_fd and file and file[0] else ()
     return SlowCall(start, duration, on_cpu, cpu, pid, tid, comm, call, fd if by_fd else None, about)

@@ -11,6 +11,7 @@ icmp_echo, has the transport header set. Constants are in the byte order of the 
 """
 
 import ipaddress
+import os
 import socket
 import struct
 import sys
@@ -27,6 +28,8 @@ TCP_ROWS_PER_S = 2000
 # Names of files are cut off here: a BPF program has 512 bytes of stack, and four names on it.
 NAME_BYTES = 40
 HEADERS = ("linux/skbuff.h", "linux/netdevice.h", "net/net_namespace.h")
+# Whether a thread is in a call of the 32-bit ABI: TS_COMPAT (arch/x86/include/asm/thread_info.h), _TIF_32BIT (arch/arm64/..).
+COMPAT = {"x86_64": "(uint64)(curtask->thread_info.status & 2)", "aarch64": "(uint64)(curtask->thread_info.flags & (1 << 22))"}
 CALL_HEADERS = ("linux/sched.h", "linux/fs.h", "linux/fdtable.h", "linux/dcache.h")
 
 
@@ -41,7 +44,7 @@ def program(source: str, token: int, flows: Sequence[Dict[str, Any]], netns: int
     NUMBER, 0; KIND 4 or 6, a SYN or a segment with data, with the last word of the source ADDRESS, PORTS, SEQUENCE.
     ``MARKh NSECS`` after all probes that were handled before the last of these.
     ``@nMARK: CALLS`` system calls that were looked at in the last half second; what each of them costs, the host pays.
-    ``MARKc START NSECS ON_CPU CPU PID TID CALL FD COMM|FSTYPE|NAME|PARENT|..`` a slow call.
+    ``MARKc START NSECS ON_CPU CPU PID TID CALL COMPAT FD COMM|FSTYPE|NAME|PARENT|..`` a slow call; COMPAT not 0: made by the 32-bit ABI.
     """
     parts = [_kprobe(token, netns)] if source == "kprobe" else [_tracepoint(token, flows, netns)]
     if slow_call_ms:
@@ -187,13 +190,14 @@ tracepoint:raw_syscalls:sys_exit /{waits}/ {{
   if ($s.0 > 0 && $n >= {int(slow_call_ms * 1e6)}) {{
     $r = curtask->se.sum_exec_runtime - $s.1;
     if ($r * 5 >= $n * 2) {{
+      $compat = {COMPAT.get(os.uname().machine, "(uint64)0")};
       $t = curtask->files->fdt;
       if ($s.2 < $t->max_fds) {{
         $d = (*($t->fd + $s.2))->f_path.dentry;
-        printf("c %lu %lu %lu %d %d %d %d %lu %s|%s|%s|%s|%s|%s\\n", $s.0, $n, $r, cpu, pid, tid, args->id, $s.2,
+        printf("c %lu %lu %lu %d %d %d %d %lu %lu %s|%s|%s|%s|%s|%s\\n", $s.0, $n, $r, cpu, pid, tid, args->id, $compat, $s.2,
           comm, str($d->d_sb->s_type->name), {names});
       }} else {{
-        printf("c %lu %lu %lu %d %d %d %d %lu %s|||||\\n", $s.0, $n, $r, cpu, pid, tid, args->id, $s.2, comm);
+        printf("c %lu %lu %lu %d %d %d %d %lu %lu %s|||||\\n", $s.0, $n, $r, cpu, pid, tid, args->id, $compat, $s.2, comm);
       }}
     }}
   }}

@@ -72,6 +72,8 @@ class RxTrace:
         self._tail: Optional[Tail] = None
         self._until = time.monotonic() + seconds
         self.bytes_written = 0
+        # All that were started, the last of which may run.
+        self.tools: List[bounded.Tool] = []
         self._turn: List[Handled] = []
         self._stopped_ns: Optional[int] = None
         self.rows_omitted = 0
@@ -101,11 +103,9 @@ class RxTrace:
         except OSError as error:
             self.reason = f"bpftrace: {error.strerror or error}"
             return False
+        self.tools.append(self._tool)
         self._tail = Tail(output)
         return True
-
-    def pids(self) -> List[int]:
-        return self._tool.pids() if self._tool else []
 
     def poll(self) -> Tuple[List[Handled], List[SlowCall]]:
         """What came since the last look; never waits. A program that the host refuses makes room for the next one."""
