@@ -233,7 +233,8 @@ def test_on_the_oldest_python_there_is_to_be_served(root):
     if python is None:
         pytest.skip("no Python 3.6 here")
     given = dict(
-        plan(counters=True), flows=[{"id": 1, "target": "x", "protocol": "icmp", "address": "127.0.0.1", "family": 4, "interval_ms": 10}]
+        plan(seconds=2, counters=True),
+        flows=[{"id": 1, "target": "x", "protocol": "icmp", "address": "127.0.0.1", "family": 4, "interval_ms": 10}],
     )
     collections = os.path.join(venvs.ROOT, "collections")
     printed = subprocess.run([str(python), "-c", OLDEST, collections, root, json.dumps(given)], stdout=subprocess.PIPE, check=True).stdout
