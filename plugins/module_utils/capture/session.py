@@ -174,10 +174,9 @@ class Session:
         if self.clock.problem():
             self.warnings.append(str(self.clock.problem()))
         found = evidence.found(self, files, straced)
-        left_out = self.rx.rows_omitted if isinstance(self.rx, rxtrace.RxTrace) else 0
-        if left_out:
-            found["omitted"]["handled"] = left_out
-            self.warnings.append(f"{left_out} probes that were handled after the first {rxtrace.MOST_ROWS} were not looked at")
+        if isinstance(self.rx, rxtrace.RxTrace):
+            found["omitted"].update(evidence.omitted(handled=self.rx.rows_omitted + self.rx.rows_lost + self.rx.rows_refused))
+            self.warnings += self.rx.problems()
         found["packets"] = held and [dict(row, at_ns=self.clock.steady(row["at_ns"])) for row in held]
         found["connections"] = self.connections
         found["omitted"].update(evidence.omitted(connections=self.connections_omitted))
@@ -271,13 +270,13 @@ def _rusage_s() -> float:
 
 def cost(began: float, session: Session) -> Dict[str, Any]:
     """`cost` of capture.json. What the tracer's program costs in the kernel is spent by those whom it traces: an estimate, apart."""
-    watched = session.rx.calls_watched if isinstance(session.rx, rxtrace.RxTrace) else 0
+    watched_s = session.rx.budget.spent_s if isinstance(session.rx, rxtrace.RxTrace) else 0.0
     own, children = resource.getrusage(resource.RUSAGE_SELF), resource.getrusage(resource.RUSAGE_CHILDREN)
     return {
         "cpu_s": round(_rusage_s(), 3),
         "setup_cpu_s": round(session.setup_cpu_s, 3),
         "window_cpu_s": session.window_cpu_s,
-        "traced_calls_cpu_s": round(watched * rxtrace.CALL_S, 3),
+        "traced_calls_cpu_s": round(watched_s, 3),
         "rss_kb": own.ru_maxrss + children.ru_maxrss,
         "wall_s": round(time.monotonic() - began, 3),
         "bytes_written": session.recorder.bytes_written + session.rx.bytes_written,
