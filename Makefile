@@ -40,7 +40,7 @@ lint: dev-venv ## Style, types, and Python 3.6 for what runs on the hosts
 	PATH="$(CURDIR)/$(BIN):$$PATH" $(BIN)/ansible-lint --offline
 
 unit: dev-venv lab-tools ## Unit tests (ARGS to pytest)
-	$(PYTHON) -m pytest tests/unit $(ARGS)
+	$(PYTHON) -m pytest tests/unit -n 2 --dist loadfile $(ARGS)
 
 integration: dev-venv lab-tools ## Integration tests on the lab (root; ARGS to pytest)
 	@$(PYTHON) tests/venvs.py ensure --optional 2.16 new

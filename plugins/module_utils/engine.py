@@ -9,13 +9,13 @@ until then. `run` is all that the rest needs.
 """
 
 import gc
-import select
 import time
 from typing import Any, Callable, Dict, List, Optional
 
 from ansible_collections.fleet.stall.plugins.module_utils import pacing, sockets
 from ansible_collections.fleet.stall.plugins.module_utils.lateness import Lateness
 from ansible_collections.fleet.stall.plugins.module_utils.pacing import monotonic_ns, wall_ns
+from ansible_collections.fleet.stall.plugins.module_utils.poller import Poller
 from ansible_collections.fleet.stall.plugins.module_utils.probes import connection, datagram, http
 from ansible_collections.fleet.stall.plugins.module_utils.probes.flow import Flow, RawLog, Shared
 
@@ -56,33 +56,6 @@ class Clock:
             return False
         self.stepped = True
         return True
-
-
-class Poller:
-    """epoll within select(2): the one tells which, the other sleeps to the microsecond."""
-
-    def __init__(self) -> None:
-        self._epoll = select.epoll()
-        self._handlers: Dict[int, Callable[[int], None]] = {}
-
-    def watch(self, fd: int, mask: int, handler: Callable[[int], None]) -> None:
-        self._handlers[fd] = handler
-        self._epoll.register(fd, mask)
-
-    def unwatch(self, fd: int) -> None:
-        del self._handlers[fd]
-        self._epoll.unregister(fd)
-
-    def sleep(self, nanoseconds: int) -> None:
-        """Sleep; what becomes ready is handled and ends the sleep."""
-        if select.select([self._epoll], [], [], max(0, nanoseconds) / 1e9)[0]:
-            for fd, mask in self._epoll.poll(0):
-                handler = self._handlers.get(fd)
-                if handler:
-                    handler(mask)
-
-    def close(self) -> None:
-        self._epoll.close()
 
 
 def _wait_awake(until_ns: int) -> int:

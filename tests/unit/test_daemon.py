@@ -224,6 +224,9 @@ sys.path.insert(0, sys.argv[1])
 from ansible_collections.fleet.stall.plugins.module_utils import daemon, plan, statedir
 given = json.loads(sys.argv[3])
 assert plan.problems(given) == [], plan.problems(given)
+# the window is from now on, however long it took to get here
+now = time.time()
+given.update(starts_at=now, ends_at=now + given["ends_at"] - given["starts_at"], dispatched_at=now)
 print(json.dumps(daemon.start(plan.in_local_time(given, time.time()), statedir.prepare(sys.argv[2]))))
 """
 

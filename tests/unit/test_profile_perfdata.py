@@ -1,6 +1,7 @@
 """perf.data files give the samples that perf script shows, in any byte order, and broken ones an end or an error."""
 
 import collections
+import functools
 import io
 import os
 import random
@@ -312,7 +313,7 @@ def test_the_samples_of_a_real_recording_are_those_of_perf_script(recording):
     counts, symbols = Counts(), Symbols.load()
     with open(recording, "rb") as stream:
         ours = sorted(perfdata.in_time_order(stream, symbols, counts), key=lambda sample: sample[:2])
-    theirs = sorted(of_perf_script(recording, plain_names(symbols)), key=lambda sample: sample[:2])
+    theirs = sorted(of_perf_script(recording, plain_names()), key=lambda sample: sample[:2])
     assert counts.samples == len(ours) == len(theirs) > 50 and counts.skipped == 0 and counts.ended_at is None
     for our, their in zip(ours, theirs, strict=True):
         # perf shows no frame at all of a chain whose user part holds nonsense, and no name that is known only later
@@ -331,8 +332,10 @@ def of_perf_script(path, names):
         yield int(seconds) * 10**9 + int(ns), int(cpu), int(pid), int(tid), comm, tuple(user + kernel)
 
 
-def plain_names(symbols):
+@functools.lru_cache
+def plain_names():
     """Of several names for one address, perf shows any."""
+    symbols = Symbols.load()
     names = collections.defaultdict(set)
     with open("/proc/kallsyms") as lines:
         for line in lines:

@@ -206,7 +206,7 @@ def test_the_text_of_a_real_recording_gives_its_samples(recording, options):
     read = sorted(perfscript.read(lines(io.BytesIO(text))), key=lambda sample: sample[:2])
     with open(recording, "rb") as stream:
         direct = sorted(perfdata.read(stream, symbols), key=lambda sample: sample[:2])
-    names = plain_names(symbols)
+    names = plain_names()
     assert len(read) == len(direct) > 50
     for ours, theirs in zip(read, direct, strict=True):
         time_ns = theirs.time_ns if "--ns" in options else theirs.time_ns // 1000 * 1000
