@@ -39,14 +39,15 @@ lint: dev-venv ## Style, types, and Python 3.6 for what runs on the hosts
 	$(BIN)/antsibull-changelog lint
 	PATH="$(CURDIR)/$(BIN):$$PATH" $(BIN)/ansible-lint --offline
 
-unit: dev-venv ## Unit tests (ARGS to pytest)
-	$(PYTHON) -m pytest tests/unit $(ARGS)
+unit: dev-venv lab-tools ## Unit tests (ARGS to pytest)
+	$(PYTHON) -m pytest tests/unit -n 2 --dist loadfile $(ARGS)
 
 integration: dev-venv lab-tools ## Integration tests on the lab (root; ARGS to pytest)
 	@$(PYTHON) tests/venvs.py ensure --optional 2.16 new
 	@$(PYTHON) tests/bootstrap/galaxy.py || echo 'fleet.stall: skipped: without kubernetes.core its tests are'
 	@$(PYTHON) tests/bootstrap/packages.py kubernetes || echo 'fleet.stall: skipped: without a kubectl its tests are'
-	$(AS_ROOT) $(PYTHON) -m pytest tests/integration -m "not slow" $(ARGS)
+	$(AS_ROOT) $(PYTHON) -m pytest tests/integration -m "not lab and not slow" -n 2 --dist loadgroup $(ARGS)
+	$(AS_ROOT) $(PYTHON) -m pytest tests/integration -m "lab and not slow" $(ARGS)
 
 soak: dev-venv lab-tools ## Five minutes without faults: nothing may be found; each culprit five times, the rare one too (root, an hour)
 	@$(AS_ROOT) env FLEET_STALL_CLEAN_S=300 $(PYTHON) -m pytest tests/integration -k "clean and not two_labs" $(ARGS)

@@ -7,7 +7,7 @@ import time
 from datetime import datetime, timezone
 from typing import Any
 
-from ansible_collections.fleet.stall.plugins.plugin_utils import capture_plan, request, rundir
+from ansible_collections.fleet.stall.plugins.plugin_utils import admission, capture_plan, request, rundir
 from ansible_collections.fleet.stall.plugins.plugin_utils.actions import ControllerAction, display
 from ansible_collections.fleet.stall.plugins.plugin_utils.capture_plan import Choice
 from ansible_collections.fleet.stall.plugins.plugin_utils.jobs import CAPTURE, OBSERVE
@@ -46,7 +46,7 @@ class ActionModule(ControllerAction):
 
 
 def _planned(run: RunDir, choice: Choice, first: dict[str, Any], findings: dict[str, Any], parameters: dict[str, Any]) -> dict[str, Any]:
-    evidence, _damaged = run.evidence(list(first["hosts"]))
+    evidence = admission.admitted(first, run.evidence(list(first["hosts"]))[0])
     capture = run.create_capture()
     try:
         manifest = capture_plan.manifest_of(choice, first, findings, parameters)

@@ -9,13 +9,13 @@ until then. `run` is all that the rest needs.
 """
 
 import gc
-import select
 import time
 from typing import Any, Callable, Dict, List, Optional
 
 from ansible_collections.fleet.stall.plugins.module_utils import pacing, sockets
 from ansible_collections.fleet.stall.plugins.module_utils.lateness import Lateness
 from ansible_collections.fleet.stall.plugins.module_utils.pacing import monotonic_ns, wall_ns
+from ansible_collections.fleet.stall.plugins.module_utils.poller import Poller
 from ansible_collections.fleet.stall.plugins.module_utils.probes import connection, datagram, http
 from ansible_collections.fleet.stall.plugins.module_utils.probes.flow import Flow, RawLog, Shared
 
@@ -58,33 +58,6 @@ class Clock:
         return True
 
 
-class Poller:
-    """epoll within select(2): the one tells which, the other sleeps to the microsecond."""
-
-    def __init__(self) -> None:
-        self._epoll = select.epoll()
-        self._handlers: Dict[int, Callable[[int], None]] = {}
-
-    def watch(self, fd: int, mask: int, handler: Callable[[int], None]) -> None:
-        self._handlers[fd] = handler
-        self._epoll.register(fd, mask)
-
-    def unwatch(self, fd: int) -> None:
-        del self._handlers[fd]
-        self._epoll.unregister(fd)
-
-    def sleep(self, nanoseconds: int) -> None:
-        """Sleep; what becomes ready is handled and ends the sleep."""
-        if select.select([self._epoll], [], [], max(0, nanoseconds) / 1e9)[0]:
-            for fd, mask in self._epoll.poll(0):
-                handler = self._handlers.get(fd)
-                if handler:
-                    handler(mask)
-
-    def close(self) -> None:
-        self._epoll.close()
-
-
 def _wait_awake(until_ns: int) -> int:
     now = monotonic_ns()
     while now < until_ns:
@@ -110,6 +83,7 @@ class Run:
         self.dead: Dict[int, Dict[str, Any]] = {}
         self.samples: List[datagram.ClockSamples] = []
         self.started_ns = self.ended_ns = 0
+        self.observed_ns = 0  # by the clock that nobody sets
 
     # getting ready
 
@@ -163,11 +137,13 @@ class Run:
         self._wait(start)
         self.clock.steps()
         self.started_ns = wall_ns()
+        begun = monotonic_ns()
         if self.flows:
             self._send_until(start, end)
         else:
             self._wait(end)
         self.ended_ns = wall_ns()
+        self.observed_ns = max(0, monotonic_ns() - begun)
         self._drain(end + self.shared.timeout_ns)
 
     def _wait(self, until_ns: int) -> None:
@@ -221,6 +197,7 @@ class Run:
                 flow.void("clock was set")
         now = wall_ns()
         for flow in self.flows:
+            flow.keep()
             flow.harvest(now)
         for samples in self.samples:
             samples.harvest()
@@ -248,7 +225,7 @@ class Run:
             stub = Flow(buried["spec"], self.shared)
             stub.error(buried["reason"])
             flows[flow_id] = stub.report()
-        observed = max(0.0, (self.ended_ns - self.started_ns) / 1e9)
+        observed = self.observed_ns / 1e9
         sent = sum(row["sent"] for row in flows.values())
         clock_samples: Dict[str, Dict[str, int]] = {}
         for samples in self.samples:

@@ -7,11 +7,12 @@ import os
 import socket
 import struct
 import time
-from typing import Dict, Iterator, List, Tuple
+from typing import Dict, Iterator, List, Optional, Tuple
 
 HEADER = struct.Struct("=IHHII")
 REQUEST_DUMP = 0x1 | 0x300
 ERROR, DONE = 2, 3
+FAMILIES = (socket.AF_INET, socket.AF_INET6)
 ROUTE, NETFILTER = 0, 12
 RTM_NEWADDR, RTM_GETADDR = 20, 22
 IFADDRMSG = struct.Struct("=BBBBI")
@@ -37,11 +38,12 @@ def dump(protocol: int, kind: int, body: bytes, seconds: float = 1.0) -> Iterato
         until = time.monotonic() + seconds
         while time.monotonic() < until:
             for answer, payload in messages(asking.recv(1 << 16)):
-                if answer == DONE:
+                if answer in (ERROR, DONE):
+                    # A dump that breaks off says why at its end.
+                    code = -struct.unpack_from("=i", payload)[0] if len(payload) >= 4 else 0
+                    if code > 0:
+                        raise OSError(code, os.strerror(code))
                     return
-                if answer == ERROR:
-                    code = -struct.unpack_from("=i", payload)[0]
-                    raise OSError(code, os.strerror(code))
                 yield answer, payload
     raise socket.timeout(f"no end of the dump within {seconds:g} s")
 
@@ -59,12 +61,15 @@ def attributes(data: bytes) -> Dict[int, bytes]:
     return found
 
 
-def parse_address(payload: bytes) -> Tuple[int, str]:
-    """(interface index, address) of an RTM_NEWADDR message."""
+def parse_address(payload: bytes) -> Optional[Tuple[int, str]]:
+    """(interface index, address) of an RTM_NEWADDR message; None if it is of another family than IPv4 and IPv6."""
     family, _prefix, _flags, _scope, index = IFADDRMSG.unpack_from(payload)
+    if family not in FAMILIES:
+        return None
     found = attributes(payload[IFADDRMSG.size :])
     # On a point-to-point interface IFA_ADDRESS is the peer's, IFA_LOCAL our own.
-    return index, socket.inet_ntop(family, found.get(IFA_LOCAL) or found[IFA_ADDRESS])
+    packed = found.get(IFA_LOCAL) or found.get(IFA_ADDRESS)
+    return (index, socket.inet_ntop(family, packed)) if packed else None
 
 
 def addresses() -> Dict[str, List[str]]:
@@ -73,6 +78,6 @@ def addresses() -> Dict[str, List[str]]:
     found: Dict[str, List[str]] = {}
     body = IFADDRMSG.pack(socket.AF_UNSPEC, 0, 0, 0, 0)
     answers = [payload for kind, payload in dump(ROUTE, RTM_GETADDR, body) if kind == RTM_NEWADDR]
-    for index, address in map(parse_address, answers):
+    for index, address in filter(None, map(parse_address, answers)):
         found.setdefault(names.get(index, str(index)), []).append(address)
     return found

@@ -173,7 +173,7 @@ def _device_irqs(name: str, irq_names: Dict[str, str]) -> Dict[str, str]:
 
 def _interrupt_names() -> Dict[str, str]:
     try:
-        return interrupts.names(text(interrupts.PATH))
+        return interrupts.names(text(interrupts.PATH, interrupts.LIMIT))
     except Unavailable:
         return {}
 

@@ -12,7 +12,7 @@ import select
 import signal
 import time
 from types import ModuleType
-from typing import Any, Callable, Dict, List, Optional
+from typing import Any, Callable, Dict, List
 
 from ansible_collections.fleet.stall.plugins.module_utils import process
 from ansible_collections.fleet.stall.plugins.module_utils.counters import READERS, STATIC
@@ -101,7 +101,7 @@ class Series:
         self.start_ns = 0
         self.offsets_ms: List[int] = []
         self.increments: Dict[str, List[int]] = {}
-        self.before: Optional[Dict[str, int]] = None
+        self.before: Dict[str, int] = {}
 
     def add(self, start: Dict[str, Any]) -> None:
         try:
@@ -109,14 +109,15 @@ class Series:
         except Exception:
             return  # a gap in the offsets shows it
         now = now_ns()
-        if self.before is None:
+        if not self.start_ns:
             self.start_ns = now
             self.increments = {key: [] for key in numbers}
         else:
             self.offsets_ms.append((now - self.start_ns) // 1000000)
             for key, grown in self.increments.items():
-                grown.append(max(0, numbers.get(key, 0) - self.before.get(key, 0)))
-        self.before = numbers
+                grown.append(max(0, numbers.get(key, self.before[key]) - self.before[key]))
+        # What was not there this time, as a CPU that is offline, has grown since it was there last.
+        self.before.update(numbers)
 
     def result(self) -> Dict[str, Any]:
         return {"start_ns": self.start_ns, "offsets_ms": self.offsets_ms, "increments": self.increments}

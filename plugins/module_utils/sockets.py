@@ -41,6 +41,8 @@ def capability(available: bool, how: Optional[str], reason: Optional[str] = None
 
 def reason_of(error: OSError) -> str:
     """The error without numbers that would make every occurrence another text."""
+    if isinstance(error, socket.gaierror):  # whose numbers are of another kind
+        return str(error.strerror)
     return os.strerror(error.errno) if error.errno else str(error)
 
 

@@ -21,38 +21,6 @@ description:
     mount namespace of the capture's own.
   - The role P(fleet.stall.capture#role) makes the plans, starts the captures and gathers the results. There is seldom a reason to call
     this module directly.
-options:
-  state:
-    description:
-      - V(started) leaves a capture behind that follows O(plan).
-      - V(stopped) ends the capture of O(run) on O(host), if it still runs, and removes all that it left.
-    type: str
-    choices: [started, stopped]
-    default: started
-  plan:
-    description:
-      - What to record, when, and within which bounds, as the plan action made it for this host. The keys are described in
-        C(docs/ARCHITECTURE.md).
-      - Times are those of the controller. If this host's clock does not agree with the time of dispatch, the window counts from now.
-    type: dict
-  run:
-    description: Id of the run whose capture is to end.
-    type: str
-  host:
-    description: Inventory name of the host, as in the plan of that run.
-    type: str
-attributes:
-  check_mode:
-    description: Can run in check mode and say what it would do; nothing is recorded or written.
-    support: full
-  diff_mode:
-    description: Shows what would change.
-    support: none
-    details: Nothing on the host is changed.
-  platform:
-    description: Systems that the module runs on.
-    support: full
-    platforms: linux
 notes:
   - Tracing asks for root. Without it, the result holds the host's connections and memory cgroups at the most, and says why.
   - C(strace) slows the process that it is attached to, by a factor that the result states. O(plan.strace_s) 0 leaves it out.
@@ -68,8 +36,8 @@ seealso:
   - name: Architecture
     description: Terms, plan and result in detail.
     link: https://github.com/fleet/stall/blob/main/docs/ARCHITECTURE.md
-author:
-  - fleet.stall contributors
+extends_documentation_fragment:
+  - fleet.stall.job
 """
 
 EXAMPLES = r"""
@@ -149,60 +117,12 @@ remedy:
   sample: free some space there
 """
 
-# All is imported here and now, nothing later: the archive that this module runs from is gone while the capture still runs.
-import os
-import time
-
-from ansible.module_utils.basic import AnsibleModule
-
-from ansible_collections.fleet.stall.plugins.module_utils import daemon, statedir
-from ansible_collections.fleet.stall.plugins.module_utils import plan as plans
-from ansible_collections.fleet.stall.plugins.module_utils.capture import plan as capture_plans
-from ansible_collections.fleet.stall.plugins.module_utils.capture.kind import CAPTURE
+from ansible_collections.fleet.stall.plugins.module_utils import entry
+from ansible_collections.fleet.stall.plugins.module_utils.capture import kind, plan
 
 
 def main():
-    module = AnsibleModule(
-        argument_spec={
-            "state": {"type": "str", "choices": ["started", "stopped"], "default": "started"},
-            "plan": {"type": "dict"},
-            "run": {"type": "str"},
-            "host": {"type": "str"},
-        },
-        required_if=[("state", "started", ["plan"]), ("state", "stopped", ["run", "host"])],
-        supports_check_mode=True,
-    )
-    # The plan is as large as the answer is small: do not send it back.
-    brief = {"module_args": {key: value for key, value in module.params.items() if key != "plan"}}
-    try:
-        answer = started(module) if module.params["state"] == "started" else stopped(module)
-    except statedir.Refusal as refusal:
-        module.fail_json(msg=refusal.reason, remedy=refusal.remedy, invocation=brief)
-    module.exit_json(changed=False, invocation=brief, **answer)
-
-
-def started(module):
-    now = time.time()
-    found = capture_plans.problems(module.params["plan"])
-    if found:
-        raise statedir.Refusal("; ".join(found), "correct the plan")
-    plan = plans.in_local_time(module.params["plan"], now)
-    if plan["ends_at"] <= now:
-        raise statedir.Refusal(
-            "the window ended %.1f s before this host was reached" % (now - plan["ends_at"]), "raise stall_lead_s, or the number of forks"
-        )
-    root = statedir.locate(os.geteuid(), os.environ)
-    if module.check_mode:
-        return {"started": False, "job": daemon.described(daemon.job_of(root, plan, CAPTURE), pid=None)}
-    return {"started": True, "job": daemon.start(plan, statedir.prepare(root), CAPTURE)}
-
-
-def stopped(module):
-    root = statedir.locate(os.geteuid(), os.environ)
-    run, host = module.params["run"], module.params["host"]
-    if module.check_mode:
-        return {"stopped": daemon.running(root, run, host, CAPTURE)}
-    return {"stopped": daemon.stop(root, run, host, CAPTURE)}
+    entry.main(kind.CAPTURE, plan.problems)
 
 
 if __name__ == "__main__":

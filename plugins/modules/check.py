@@ -15,19 +15,10 @@ description:
 author:
   - fleet.stall contributors (@fleet)
 attributes:
-  action:
-    description: Runs on the controller.
-    support: full
   check_mode:
-    description: Can run in check mode and return what it would do, changing nothing.
     support: full
-  diff_mode:
-    description: Returns what was changed in diff mode.
-    support: none
-  platform:
-    description: The systems it can be used on.
-    support: full
-    platforms: posix
+extends_documentation_fragment:
+  - fleet.stall.controller
 """
 
 EXAMPLES = r"""

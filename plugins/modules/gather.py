@@ -29,20 +29,8 @@ options:
     description: The host that it acts for, where the task is delegated to that host. By default that of the task. With it, a host that is
       unreachable is recorded and not reported as such, for it is not the host of the task.
     type: str
-attributes:
-  action:
-    description: Runs on the controller.
-    support: full
-  check_mode:
-    description: Can run in check mode and return what it would do, changing nothing.
-    support: none
-  diff_mode:
-    description: Returns what was changed in diff mode.
-    support: none
-  platform:
-    description: The systems it can be used on.
-    support: full
-    platforms: posix
+extends_documentation_fragment:
+  - fleet.stall.controller
 """
 
 EXAMPLES = r"""

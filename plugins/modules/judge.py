@@ -34,20 +34,8 @@ options:
     description: The hosts that could not be probed, each with the reason, where O(dir) is empty.
     type: dict
     default: {}
-attributes:
-  action:
-    description: Runs on the controller.
-    support: full
-  check_mode:
-    description: Can run in check mode and return what it would do, changing nothing.
-    support: none
-  diff_mode:
-    description: Returns what was changed in diff mode.
-    support: none
-  platform:
-    description: The systems it can be used on.
-    support: full
-    platforms: posix
+extends_documentation_fragment:
+  - fleet.stall.controller
 """
 
 EXAMPLES = r"""

@@ -34,20 +34,8 @@ options:
     description: The directory of the remediation that this is part of. Then O(run) is by default that of its plan, and the new run is
       kept in C(verify) there, else in C(stall_runs_dir).
     type: path
-attributes:
-  action:
-    description: Runs on the controller.
-    support: full
-  check_mode:
-    description: Can run in check mode and return what it would do, changing nothing.
-    support: none
-  diff_mode:
-    description: Returns what was changed in diff mode.
-    support: none
-  platform:
-    description: The systems it can be used on.
-    support: full
-    platforms: posix
+extends_documentation_fragment:
+  - fleet.stall.controller
 """
 
 EXAMPLES = r"""

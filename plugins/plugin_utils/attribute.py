@@ -10,6 +10,7 @@ from dataclasses import replace
 from typing import Any
 
 from ansible_collections.fleet.stall.plugins.plugin_utils import (
+    admission,
     application,
     capture_row,
     cases,
@@ -53,7 +54,9 @@ def build(
     """
     roles = manifest["run"].get("captured") or {}
     judged = findings.judge(manifest, evidence, {"grades": findings_["run"]["parameters"]["grades"]})
-    window = _Window(manifest, evidence, judged, catalogue, before)
+    # What was let in is all that is used, here as well
+    first = (before[0], admission.admitted(*before)) if before else None
+    window = _Window(manifest, judged.fleet.evidence, judged, catalogue, first)
     hosts = []
     for row in findings_["hosts"]:
         role = roles.get(row["host"])

@@ -9,6 +9,7 @@ A file is one cause; docs/causes.schema.json is its form, docs/CAUSES.md renders
 from __future__ import annotations
 
 import json
+import os
 import re
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
@@ -52,7 +53,7 @@ def load(directories: Iterable[str | Path] = ()) -> Catalogue:
     found: dict[str, tuple[Path, Cause]] = {}
     notes: list[str] = []
     wrong: list[str] = []
-    for directory in (BUILT_IN, *(Path(directory).expanduser() for directory in directories)):
+    for directory in (BUILT_IN, *(Path(os.path.expanduser(directory)) for directory in directories)):
         files, reason = _files(directory)
         wrong += [reason] if reason else []
         for path in files:

@@ -13,6 +13,7 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from ansible_collections.fleet.stall.plugins.plugin_utils.case import is_number
+from ansible_collections.fleet.stall.plugins.plugin_utils.reading import Reading, growth, listing, mapping
 
 # name, unit, what it is
 TABLE: tuple[tuple[str, str, str], ...] = (
@@ -62,6 +63,8 @@ TABLE: tuple[tuple[str, str, str], ...] = (
 )
 _NAMES = tuple(re.compile(re.sub(r"<\w+>", ".+", re.escape(name).replace(r"\<", "<").replace(r"\>", ">")) + r"\Z") for name, _, _ in TABLE)
 _BUSY_PACKETS = 1000
+# The kernel counts these in an unsigned int of each CPU: at a million packets a second one lasts for an hour
+_U32 = 2**32
 
 
 def is_known(name: str) -> bool:
@@ -76,70 +79,27 @@ def facts(observe_result: Mapping[str, Any] | None, capture_result: Mapping[str,
     :param capture_result: capture.json of the host; where both measured the same, the capture's, which is of the same time as its stacks
     """
     found: dict[str, float] = {}
-    counters = _mapping(_mapping(observe_result).get("counters"))
+    counters = mapping(mapping(observe_result).get("counters"))
     for name, part in _PARTS.items():
-        reading = _Reading(_mapping(counters.get(name)))
+        reading = Reading(mapping(counters.get(name)))
         if reading.available:
             found.update({fact: float(value) for fact, value in part(reading) if is_number(value)})
-    found.update({fact: float(value) for fact, value in _of_capture(_mapping(capture_result)) if is_number(value)})
+    found.update({fact: float(value) for fact, value in _of_capture(mapping(capture_result)) if is_number(value)})
     return found
 
 
 def kernel_log(observe_result: Mapping[str, Any] | None, parts: tuple[str, ...] = ("start", "end")) -> list[str]:
     """Lines of the kernel log that were kept: of the day before the window (start) and of the window (end), oldest first, each once."""
-    reading = _mapping(_mapping(_mapping(observe_result).get("counters")).get("kernel_log"))
-    rows = [row for part in parts for row in _list(_mapping(reading.get(part)).get("lines")) if isinstance(row, Mapping)]
+    reading = mapping(mapping(mapping(observe_result).get("counters")).get("kernel_log"))
+    rows = [row for part in parts for row in listing(mapping(reading.get(part)).get("lines")) if isinstance(row, Mapping)]
     return list({row.get("sequence", position): str(row.get("text", "")) for position, row in enumerate(rows)}.values())
-
-
-class _Reading:
-    """A reader's row of `counters`."""
-
-    def __init__(self, row: Mapping[str, Any]) -> None:
-        self.available = row.get("available") is True
-        self.start = _mapping(row.get("start"))
-        self.end = _mapping(row.get("end"))
-        self.last = self.end or self.start
-        self.series = _mapping(_mapping(row.get("series")).get("increments"))
-        starts, ends = row.get("start_ns"), row.get("end_ns")
-        window = (ends - starts) / 1e9 if is_number(starts) and is_number(ends) else 0.0
-        self.seconds = window if window > 0 and self.end else None
-
-    def grown(self, *path: str) -> float | None:
-        """How much the number at `path` grew in the window; None where it was not read twice. A counter that restarted grew by nothing."""
-        before, after = _at(self.start, path), _at(self.end, path)
-        return max(0.0, after - before) if before is not None and after is not None else None
-
-    def growth(self, name: str, *path: str) -> Iterator[tuple[str, Any]]:
-        """Growth and rate of a cumulative number."""
-        grown = self.grown(*path)
-        yield f"{name}.growth", grown
-        yield f"{name}.per_s", grown / self.seconds if grown is not None and self.seconds else None
-
-    def share(self, grown: float | None, per_second: float) -> float | None:
-        """Growth as a share of the window, for a number that counts `per_second` units a second at the most."""
-        return grown / per_second / self.seconds if grown is not None and self.seconds else None
-
-
-def _at(value: Any, path: tuple[str, ...]) -> float | None:
-    for key in path:
-        value = _mapping(value).get(key)
-    return float(value) if is_number(value) else None
-
-
-def _mapping(value: Any) -> Mapping[str, Any]:
-    return value if isinstance(value, Mapping) else {}
-
-
-def _list(value: Any) -> list[Any]:
-    return value if isinstance(value, list) else []
 
 
 def _most(values: Iterator[float | None]) -> float | None:
     return max((value for value in values if value is not None), default=None)
 
 
-def _machine(reading: _Reading) -> Iterator[tuple[str, Any]]:
+def _machine(reading: Reading) -> Iterator[tuple[str, Any]]:
     if "virtualisation" in reading.last:
         yield "machine.virtual", 0 if reading.last["virtualisation"] is None else 1
     online = reading.last.get("cpus_online")
@@ -148,10 +108,10 @@ def _machine(reading: _Reading) -> Iterator[tuple[str, Any]]:
         yield "machine.cpus", sum(ends[-1] - ends[0] + 1 for ends in ranges)
 
 
-def _softnet(reading: _Reading) -> Iterator[tuple[str, Any]]:
-    cpus = _mapping(reading.end.get("cpus"))
-    columns = sorted({column for row in cpus.values() for column in _mapping(row)} - {"backlog"})
-    grown = {column: {cpu: reading.grown("cpus", cpu, column) for cpu in cpus} for column in columns}
+def _softnet(reading: Reading) -> Iterator[tuple[str, Any]]:
+    cpus = mapping(reading.end.get("cpus"))
+    columns = sorted({column for row in cpus.values() for column in mapping(row)} - {"backlog"})
+    grown = {column: {cpu: reading.grown("cpus", cpu, column, wraps=_U32) for cpu in cpus} for column in columns}
     for column, rows in grown.items():
         measured = [value for value in rows.values() if value is not None]
         for cpu, value in rows.items():
@@ -164,66 +124,66 @@ def _softnet(reading: _Reading) -> Iterator[tuple[str, Any]]:
         yield "softnet.busiest_share", max(processed) / sum(processed)
 
 
-def _softirqs(reading: _Reading) -> Iterator[tuple[str, Any]]:
-    for vector, after in _mapping(reading.end.get("vectors")).items():
-        before = _list(_mapping(reading.start.get("vectors")).get(vector))
-        if before and reading.seconds and all(is_number(count) for count in [*before, *_list(after)]):
-            yield f"softirqs.{vector}.per_s", max(0, sum(_list(after)) - sum(before)) / reading.seconds
+def _softirqs(reading: Reading) -> Iterator[tuple[str, Any]]:
+    for vector, after in mapping(reading.end.get("vectors")).items():
+        before, after = listing(mapping(reading.start.get("vectors")).get(vector)), listing(after)
+        if before and reading.seconds and all(is_number(count) for count in [*before, *after]):
+            yield f"softirqs.{vector}.per_s", sum(growth(*pair, wraps=_U32) for pair in zip(before, after, strict=False)) / reading.seconds
 
 
-def _threads(reading: _Reading) -> Iterator[tuple[str, Any]]:
+def _threads(reading: Reading) -> Iterator[tuple[str, Any]]:
     worst: list[float | None] = []
-    for pid, row in _mapping(reading.end.get("threads")).items():
-        name = _mapping(row).get("name")
+    for pid, row in mapping(reading.end.get("threads")).items():
+        name = mapping(row).get("name")
         delay = reading.share(reading.grown("threads", pid, "run_delay_ns"), 1e6)
         worst.append(delay)
         yield f"threads.{name}.run_delay.ms_per_s", delay
-        sampled = [value for value in _list(reading.series.get(pid)) if is_number(value)]
+        sampled = [value for value in listing(reading.series.get(pid)) if is_number(value)]
         yield f"threads.{name}.run_delay.max_ms", max(sampled) / 1e6 if sampled else None
     yield "threads.run_delay.worst_ms_per_s", _most(iter(worst))
 
 
-def _cpu(reading: _Reading) -> Iterator[tuple[str, Any]]:
+def _cpu(reading: Reading) -> Iterator[tuple[str, Any]]:
     for kind in ("irq", "softirq", "steal", "idle"):
         shares: dict[str, float | None] = {}
-        for cpu in _mapping(reading.end.get("cpus")):
+        for cpu in mapping(reading.end.get("cpus")):
             part, whole = reading.grown("cpus", cpu, kind), reading.grown("cpus", cpu, "total")
             shares[cpu] = part / whole if part is not None and whole else None
             yield f"cpu.{cpu}.{kind}.share", shares[cpu]
         yield f"cpu.{kind}.worst_share", _most(iter(shares.values()))
 
 
-def _pressure(reading: _Reading) -> Iterator[tuple[str, Any]]:
+def _pressure(reading: Reading) -> Iterator[tuple[str, Any]]:
     for resource, kinds in reading.end.items():
-        for kind in _mapping(kinds):
+        for kind in mapping(kinds):
             yield f"pressure.{resource}.{kind}.share", reading.share(reading.grown(resource, kind, "total"), 1e6)
 
 
-def _sockets(reading: _Reading) -> Iterator[tuple[str, Any]]:
+def _sockets(reading: Reading) -> Iterator[tuple[str, Any]]:
     for protocol, states in reading.last.items():
-        for state, count in _mapping(states).items():
+        for state, count in mapping(states).items():
             yield f"sockets.{protocol}.{state}", count
 
 
-def _conntrack(reading: _Reading) -> Iterator[tuple[str, Any]]:
+def _conntrack(reading: Reading) -> Iterator[tuple[str, Any]]:
     count, most = reading.last.get("count"), reading.last.get("max")
     yield "conntrack.count", count
     yield "conntrack.used_share", count / most if is_number(count) and is_number(most) and most else None
-    for name in _mapping(reading.end.get("stats")):
+    for name in mapping(reading.end.get("stats")):
         yield f"conntrack.{name}.growth", reading.grown("stats", name)
 
 
-def _dentries(reading: _Reading) -> Iterator[tuple[str, Any]]:
+def _dentries(reading: Reading) -> Iterator[tuple[str, Any]]:
     for state in ("dentries", "unused", "negative"):
         yield f"dentries.{state}", reading.last.get(state)
 
 
-def _ipvs(reading: _Reading) -> Iterator[tuple[str, Any]]:
+def _ipvs(reading: Reading) -> Iterator[tuple[str, Any]]:
     for name in ("services", "destinations", "run_estimation"):
         yield f"ipvs.{name}", reading.last.get(name)
 
 
-def _rules(reading: _Reading) -> Iterator[tuple[str, Any]]:
+def _rules(reading: Reading) -> Iterator[tuple[str, Any]]:
     for family in ("ip_tables", "ip6_tables"):
         tables = reading.last.get(family)
         if isinstance(tables, Mapping):
@@ -231,23 +191,23 @@ def _rules(reading: _Reading) -> Iterator[tuple[str, Any]]:
     yield "rules.nf_tables", reading.last.get("nf_tables")
 
 
-def _cgroups(reading: _Reading) -> Iterator[tuple[str, Any]]:
-    for controller, row in _mapping(reading.last.get("controllers")).items():
-        yield f"cgroups.{controller}.num", _mapping(row).get("num_cgroups")
-    memory = _mapping(reading.last.get("memory"))
+def _cgroups(reading: Reading) -> Iterator[tuple[str, Any]]:
+    for controller, row in mapping(reading.last.get("controllers")).items():
+        yield f"cgroups.{controller}.num", mapping(row).get("num_cgroups")
+    memory = mapping(reading.last.get("memory"))
     yield "memory_cgroups.live", memory.get("live")
     yield "memory_cgroups.dying", memory.get("dying")
 
 
-def _throttled(reading: _Reading) -> Iterator[tuple[str, Any]]:
+def _throttled(reading: Reading) -> Iterator[tuple[str, Any]]:
     """The reader left out the groups that were not throttled: of those it looked at, the others were throttled for 0 ms."""
     if not reading.end or not reading.seconds:
         return
-    before = _mapping(reading.start.get("groups"))
+    before = mapping(reading.start.get("groups"))
     worst = 0.0
-    for path, row in _mapping(reading.end.get("groups")).items():
+    for path, row in mapping(reading.end.get("groups")).items():
         for key, name, units in (("throttled_us", "ms_per_s", 1000.0), ("throttled", "times_per_s", 1.0)):
-            after, earlier = _mapping(row).get(key), _mapping(before.get(path)).get(key, 0)
+            after, earlier = mapping(row).get(key), mapping(before.get(path)).get(key, 0)
             if is_number(after) and is_number(earlier):
                 rate = max(0.0, (after - earlier) / units / reading.seconds)
                 worst = max(worst, rate) if name == "ms_per_s" else worst
@@ -256,31 +216,31 @@ def _throttled(reading: _Reading) -> Iterator[tuple[str, Any]]:
     yield "throttled.groups_grown", reading.end.get("grown")
 
 
-def _kernel_log(reading: _Reading) -> Iterator[tuple[str, Any]]:
-    for kind, count in _mapping(reading.start.get("counts")).items():
+def _kernel_log(reading: Reading) -> Iterator[tuple[str, Any]]:
+    for kind, count in mapping(reading.start.get("counts")).items():
         yield f"kernel_log.{kind}.day", count
-    for kind, count in _mapping(reading.end.get("counts")).items():
+    for kind, count in mapping(reading.end.get("counts")).items():
         yield f"kernel_log.{kind}.growth", count
 
 
 def _cumulative(prefix: str) -> Any:
-    def part(reading: _Reading) -> Iterator[tuple[str, Any]]:
+    def part(reading: Reading) -> Iterator[tuple[str, Any]]:
         for name in reading.end:
             yield from reading.growth(f"{prefix}.{name}", name)
 
     return part
 
 
-def _neighbours(reading: _Reading) -> Iterator[tuple[str, Any]]:
+def _neighbours(reading: Reading) -> Iterator[tuple[str, Any]]:
     for table, row in reading.last.items():
-        yield f"neighbours.{table}.entries", _mapping(row).get("entries")
-        for name in _mapping(row):
+        yield f"neighbours.{table}.entries", mapping(row).get("entries")
+        for name in mapping(row):
             if name != "entries":
                 yield f"neighbours.{table}.{name}.growth", reading.grown(table, name)
 
 
 def _of_capture(capture: Mapping[str, Any]) -> Iterator[tuple[str, Any]]:
-    memory = _mapping(capture.get("memory_cgroups"))
+    memory = mapping(capture.get("memory_cgroups"))
     for name in ("live", "dying", "read_ms"):
         yield f"memory_cgroups.{name}", memory.get(name)
 

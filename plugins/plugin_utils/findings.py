@@ -9,6 +9,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from ansible_collections.fleet.stall.plugins.plugin_utils import (
+    admission,
     attribution,
     blame,
     clocks,
@@ -17,6 +18,7 @@ from ansible_collections.fleet.stall.plugins.plugin_utils import (
     ranking,
     rows,
     stalls_join,
+    standing,
     tally,
     verdict,
 )
@@ -33,7 +35,7 @@ SHORT_OBSERVATION = 0.9
 class Judged:
     """What a window's evidence says before it is put into rows; ``offsets``: host -> nanoseconds its clock is ahead of the common base."""
 
-    fleet: rows.Fleet
+    fleet: standing.Fleet
     shares: attribution.Shares
     measured: Mapping[str, Mapping]
     offsets: Mapping[str, int]
@@ -67,7 +69,8 @@ def build(manifest: Mapping, evidence: Mapping[str, Mapping], parameters: Mappin
 
 
 def judge(manifest: Mapping, evidence: Mapping[str, Mapping], parameters: Mapping) -> Judged:
-    """Blame the stalls of a window; parameters as for ``build``."""
+    """Blame the stalls of a window; parameters as for ``build``. Results that make no sense are none."""
+    evidence = admission.admitted(manifest, evidence)
     measured = {host: evidence[host] for host in sorted(manifest["hosts"]) if (evidence.get(host) or {}).get("status") == "measured"}
     offsets, warnings = clocks.offsets(manifest, measured)
     cards = {host: queues.card_of(result, _addresses(manifest, host, result)) for host, result in measured.items()}
@@ -76,7 +79,7 @@ def judge(manifest: Mapping, evidence: Mapping[str, Mapping], parameters: Mappin
     events = stalls_join.read_events(by_id, measured, offsets)
     window_s = max((_observed_s(result) for result in measured.values()), default=0.0)
     found = blame.judge(answered, events, window_s)
-    fleet = rows.Fleet(
+    fleet = standing.Fleet(
         manifest=manifest,
         evidence=evidence,
         network=answered,
@@ -121,7 +124,7 @@ def _run(manifest: Mapping, measured: Mapping[str, Mapping], hosts: list[dict], 
     }
 
 
-def _coincident(blamed: list[blame.Blamed], fleet: rows.Fleet, window_s: float) -> list[dict]:
+def _coincident(blamed: list[blame.Blamed], fleet: standing.Fleet, window_s: float) -> list[dict]:
     entries = []
     for one in blamed:
         stalls = stalls_join.merge((stall.start_ns, stall.end_ns) for stall in one.stalls)

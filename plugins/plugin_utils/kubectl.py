@@ -18,7 +18,6 @@ import subprocess
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Any, TypeVar
 from urllib.parse import quote
 
@@ -115,7 +114,7 @@ class _Asker:
     def __init__(self, kubeconfig: str, context: str, deadline: float, request_s: float) -> None:
         self._options = [f"--request-timeout={max(1, round(request_s))}s"]
         if kubeconfig:
-            self._options.append(f"--kubeconfig={Path(kubeconfig).expanduser()}")
+            self._options.append(f"--kubeconfig={os.path.expanduser(kubeconfig)}")
         if context:
             self._options.append(f"--context={context}")
         self._deadline = deadline

@@ -6,52 +6,25 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Mapping
-from dataclasses import dataclass
 from datetime import datetime, timezone
 from typing import Any
 
-from ansible_collections.fleet.stall.plugins.plugin_utils import direction, queues, severity, verdict
-from ansible_collections.fleet.stall.plugins.plugin_utils.attribution import Share, suspected
-from ansible_collections.fleet.stall.plugins.plugin_utils.blame import Blamed
-from ansible_collections.fleet.stall.plugins.plugin_utils.network import Network, Timeline
+from ansible_collections.fleet.stall.plugins.plugin_utils import direction, queues, severity, standing, verdict
+from ansible_collections.fleet.stall.plugins.plugin_utils.attribution import Share
 from ansible_collections.fleet.stall.plugins.plugin_utils.stalls_join import MS, Event, Stall
+from ansible_collections.fleet.stall.plugins.plugin_utils.standing import Fleet
 from ansible_collections.fleet.stall.plugins.plugin_utils.tally import Tally, hash_kinds
-from ansible_collections.fleet.stall.plugins.plugin_utils.text import and_more
 
 EVENTS_SHOWN = 200
-# What one flow saw and no other confirms makes a host suspect from this many thresholds on; two flows at once from fewer
-SUSPECT_THRESHOLDS, SUSPECT_THRESHOLDS_CONFIRMED = 3, 2
+LAST_NS = 253_402_300_799 * 10**9
 NOT_MEASURED = {"stalled_ms_per_s": None, "ci95": None, "events": None, "max_ms": None, "grade": None}
-
-
-@dataclass(frozen=True, slots=True)
-class Fleet:
-    """What all rows are made from."""
-
-    manifest: Mapping
-    evidence: Mapping[str, Mapping]
-    network: Network
-    timeline: Timeline
-    cards: Mapping[str, queues.Card]
-    tallies: Mapping[str, Tally]
-    lossy: Mapping[str, Mapping[str, float]]
-    histograms: Mapping[str, list[Mapping[str, int]]]
-    grades: Mapping[str, float]
-
-    @property
-    def threshold_ms(self) -> float:
-        return self.manifest["run"]["parameters"]["threshold_ms"]
-
-    def measured(self, host: str) -> bool:
-        return (self.evidence.get(host) or {}).get("status") == "measured"
 
 
 def row(host: str, share: Share, fleet: Fleet) -> dict:
     """The row of one host, without its rank; its shape is in docs/findings.schema.json."""
     tally = fleet.tallies[host]
     observed_s = _observed_s(host, tally, fleet)
-    status, reason = _status(host, share, tally, fleet)
+    status, reason = standing.status(host, share, tally, fleet)
     stalls = _counted(share, status)
     probed = observed_s > 0 and (tally.answered or stalls)
     measured = severity.measure(_classes(host, share, status, fleet), observed_s, fleet.grades) if probed else dict(NOT_MEASURED)
@@ -78,93 +51,6 @@ def row(host: str, share: Share, fleet: Fleet) -> dict:
         "capture": None,
         "evidence_files": _files(host, fleet),
     }
-
-
-def _status(host: str, share: Share, tally: Tally, fleet: Fleet) -> tuple[str, str | None]:
-    described = fleet.manifest["hosts"][host]
-    if not described["in_limit"]:
-        return "not_measured", "outside --limit"
-    missing = None if fleet.measured(host) else _why_missing(host, fleet)
-    if share.blamed:
-        return "stalling", f"its own side was not observed: {missing}" if missing else None
-    ties = [undecided for undecided in share.undecided if undecided.kind != "pair"]
-    if ties:
-        return "stalling", _tie(host, ties, missing, fleet)
-    alone = _seen_alone(share, fleet)
-    loss = _loss(host, fleet)
-    if missing:
-        return "not_measured", "; ".join(part for part in (missing, _what_probes_saw(tally), alone, loss) if part)
-    if not tally.answered:
-        return "not_measured", _why_no_answer(host, tally, fleet)
-    unheard = _unheard(tally)
-    if loss or alone or unheard:
-        return "suspect", "; ".join(part for part in (f"{loss}{'' if alone else ', no stall'}" if loss else None, alone, unheard) if part)
-    silent = tally.silent_ways()
-    return "clear", f"no probe was answered on: {', '.join(silent)}" if silent else None
-
-
-def _unheard(tally: Tally) -> str | None:
-    """What a firewall does, or a path that is broken one way: some hosts get no answer at all."""
-    sources = tally.silent_sources()
-    return f"no probe to its own address from {and_more(sources, 3)} was answered" if sources else None
-
-
-def _why_missing(host: str, fleet: Fleet) -> str:
-    result = fleet.evidence.get(host)
-    if result is None:
-        return "no result came from it"
-    parts = [str(result.get("reason") or f"its observer ended as {result.get('status')!r}"), str(result.get("remedy") or "")]
-    return "; ".join(part for part in parts if part)
-
-
-def _why_no_answer(host: str, tally: Tally, fleet: Fleet) -> str:
-    if tally.sent:
-        return "no probe was answered"
-    if not fleet.manifest["hosts"][host]["target"]:
-        return "it is no target (stall_targets)"
-    if any(flow["target"] == host for flow in fleet.manifest["flows"]):
-        return "none of the hosts that were to probe it has a result"
-    return "no other host could probe it"
-
-
-def _what_probes_saw(tally: Tally) -> str | None:
-    if not tally.sent:
-        return None
-    if not tally.answered:
-        return "no probe to it was answered"
-    return f"{tally.received} of {tally.sent} probes to it were answered"
-
-
-def _tie(host: str, ties: list[Blamed], missing: str | None, fleet: Fleet) -> str:
-    others = sorted({other for tie in ties for other in suspected(tie, fleet.network)} - {host})
-    said = f"{and_more(others, 3)} may as well be to blame: no third host saw it"
-    return f"{said}; its own side was not observed: {missing}" if missing else said
-
-
-def _seen_alone(share: Share, fleet: Fleet) -> str | None:
-    """What speaks against the host without being confirmed, if it is worth a look."""
-    stalls = [stall for pair in share.undecided for stall in pair.stalls]
-    stalls += [stall for stall in share.unexplained if _worth_a_look(stall, fleet.threshold_ms)]
-    if not stalls:
-        return None
-    longest = max(stall.length_ns for stall in stalls) / MS
-    sources = sorted({fleet.network.flows[event.flow].source for stall in stalls for event in stall.events})
-    many = f"{len(stalls)} stalls of up to {longest:.0f} ms were" if len(stalls) > 1 else f"one stall of {longest:.0f} ms was"
-    return f"{many} seen from {and_more(sources, 3)}, which nobody else confirms"
-
-
-def _worth_a_look(stall: Stall, threshold_ms: float) -> bool:
-    flows = {event.flow for event in stall.events}
-    return stall.length_ns >= MS * threshold_ms * (SUSPECT_THRESHOLDS_CONFIRMED if len(flows) > 1 else SUSPECT_THRESHOLDS)
-
-
-def _loss(host: str, fleet: Fleet) -> str | None:
-    """In words, where probes to and from the host get lost."""
-    losses = fleet.lossy.get(host)
-    if not losses:
-        return None
-    parts = [f"{100 * share:.1f} %" + ("" if layer == "address" else f" ({layer})") for layer, share in losses.items()]
-    return f"{', '.join(parts)} of the probes to and from it were lost"
 
 
 def _counted(share: Share, status: str) -> list[Stall]:
@@ -275,7 +161,7 @@ def _longest(stalls: list[Stall]) -> list[Stall]:
 
 def stalls_of(host: str, share: Share, fleet: Fleet) -> list[Stall]:
     """The stalls that speak against the host, in order: those that its severity is of."""
-    return _counted(share, _status(host, share, fleet.tallies[host], fleet)[0])
+    return _counted(share, standing.status(host, share, fleet.tallies[host], fleet)[0])
 
 
 def event_row(stall: Stall, fleet: Fleet, window: str = "observe") -> dict:
@@ -308,6 +194,6 @@ def _files(host: str, fleet: Fleet) -> list[str]:
 
 
 def utc(epoch_ns: int) -> str:
-    """ISO 8601 with microseconds, as in 2026-11-22T10:15:00.123456Z."""
-    seconds, rest = divmod(epoch_ns, 1_000_000_000)
+    """ISO 8601 with microseconds, as in 2026-11-22T10:15:00.123456Z; what a wrong clock puts before 1970 or after 9999 is at that end."""
+    seconds, rest = divmod(min(max(epoch_ns, 0), LAST_NS), 1_000_000_000)
     return f"{datetime.fromtimestamp(seconds, timezone.utc):%Y-%m-%dT%H:%M:%S}.{rest // 1000:06d}Z"

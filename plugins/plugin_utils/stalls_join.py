@@ -123,6 +123,27 @@ def same_stall(event: Event, start_ns: int, end_ns: int) -> bool:
     return 2 * within >= event.length_ns and 2 * covered >= end_ns - start_ns
 
 
+def coincide(one: Stall, other: Stall) -> bool:
+    """Whether half of the shorter one lies in the other."""
+    common = min(one.end_ns, other.end_ns) - max(one.start_ns, other.start_ns)
+    return 2 * common >= min(one.length_ns, other.length_ns)
+
+
+def one_at_a_time(stalls: Sequence[Stall]) -> list[Stall]:
+    """The stalls of what can't stall twice at once: of those that coincide, the one with most views stands for all.
+
+    :param stalls: sorted by start
+    """
+    found: list[Stall] = []
+    for stall in stalls:
+        if found and coincide(found[-1], stall):
+            most = max(found[-1], stall, key=lambda one: len(one.events))
+            found[-1] = Stall(most.start_ns, most.end_ns, [*found[-1].events, *stall.events])
+        else:
+            found.append(stall)
+    return found
+
+
 def _agree(views: list[Event]) -> Stall:
     """Start: the earliest, as each flow is late by up to its interval. End: the middle one, as all drain at once."""
     starts = sorted(event.start_ns for event in views)

@@ -11,6 +11,7 @@ import json
 from dataclasses import dataclass, field
 
 from ansible_collections.fleet.stall.plugins.plugin_utils import attribute, causes, findings
+from tests.unit import contract
 from tests.unit.simfleet import EPOCH_S, GRADES, Fleet, fault
 
 HOST, CONTROL = "node-a1-1", "node-b1-1"
@@ -25,6 +26,8 @@ USER = "[user]"
 NAPI = ("napi/eth0-12", 900, 900)
 KSOFTIRQD = ("ksoftirqd/1", 23, 23)
 READER = ("smaps-reader", 4711, 4711)
+HOG = ("loud", 5000, 5000)
+SWAPPER = ("swapper/1", 0, 0)
 TOOLS = ("rx_trace", "recorder", "slow_calls", "strace", "connections", "packets", "memory_stat")
 
 
@@ -219,3 +222,24 @@ def attributed(
     built = attribute.build(found, second, during, captures, catalogue(), (first, evidence))
     assert json.dumps(found, sort_keys=True) == before, "the findings given are left as they are"
     return built
+
+
+def run(capture, **more):
+    """Rows of the findings by host; they are as the contract says."""
+    built = attributed(capture, **more)
+    contract.holds(built)
+    return {row["host"]: row for row in built["hosts"]}
+
+
+def row(capture, **more):
+    """The row of the captured host."""
+    host = more.get("host", HOST)
+    return run(capture.json(host) if isinstance(capture, Capture) else capture, **more)[host]
+
+
+def of_each(method, **changes):
+    """A capture in which each of the stalls is what `method(capture, start, end)` makes of it."""
+    capture = Capture(**changes)
+    for start, length in STALLS:
+        method(capture, start, start + length)
+    return capture

@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from ansible_collections.fleet.stall.plugins.module_utils import wire
-from ansible_collections.fleet.stall.plugins.module_utils.capture import rxperf, rxprogram, rxtrace, syscalls
+from ansible_collections.fleet.stall.plugins.module_utils.capture import callbudget, callprogram, rxperf, rxprogram, rxtrace, syscalls
 from ansible_collections.fleet.stall.plugins.module_utils.capture.gaps import Handled
 from ansible_collections.fleet.stall.plugins.module_utils.capture.rxlines import Heartbeat, Parser, SlowCall, Watched, path_of
 
@@ -68,7 +68,10 @@ def row(*key, comm, side="a"):
 @pytest.mark.parametrize(
     ("line", "expected"),
     [
-        (f"{MARK}h 123", Heartbeat(123)),
+        (f"{MARK}h 123 0", Heartbeat(123)),
+        (f"{MARK}h 123 1000", Heartbeat(123)),
+        (f"{MARK}h 123 1007", Heartbeat(123, 7)),
+        (f"{MARK}h 123", None),
         (row(9, 3, 4, 5, 0, word(1), word(70000), 0, comm="napi/eth0-1"), Handled(9, 3, 4, 5, "napi/eth0-1", 1, 70000)),
         (row(9, 3, 4, 5, 0, word(99), 0, 0, comm="a b]: c", side="b"), Handled(9, 3, 4, 5, "a b]: c", None, 0)),
         (tcp("192.0.2.1", 40003, 22), Handled(5, 1, 2, 3, "ksoftirqd/1", 3, 77)),
@@ -93,18 +96,21 @@ def test_lines(line, expected):
 
 def test_a_name_with_a_line_feed_can_not_pose_as_a_line():
     assert parse("@ra[9, 3, 4, 5, 0, 1, 2, 0]: ksoftirqd/0") is None
-    assert parse("c 1000 130000000 129000000 1 20 21 0 5 a|b|c|d|e|f") is None
+    assert parse("c 1000 130000000 129000000 1 20 21 0 0 5 a|b|c|d|e|f") is None
 
 
 @pytest.mark.skipif(os.uname().machine != "x86_64", reason="numbers of x86_64")
 @pytest.mark.parametrize(
     ("rest", "call", "fd", "file"),
     [
-        ("0 5 cat|proc|smaps_rollup|77|/|/", "read", 5, ("proc", "smaps_rollup", "77", "/", "/")),
-        ("0 5 a|b c|proc|maps|77|/|/", "read", 5, ("proc", "maps", "77", "/", "/")),
-        ("9 5 cat|ext4|lib.so|lib|usr|/", "mmap", None, ()),
-        ("257 4294967196 cat|||||", "openat", None, ()),
-        ("9999 0 cat|||||", "syscall_9999", None, ()),
+        ("0 0 5 cat|proc|smaps_rollup|77|/|/", "read", 5, ("proc", "smaps_rollup", "77", "/", "/")),
+        ("0 0 5 a|b c|proc|maps|77|/|/", "read", 5, ("proc", "maps", "77", "/", "/")),
+        ("9 0 5 cat|ext4|lib.so|lib|usr|/", "mmap", None, ()),
+        ("257 0 4294967196 cat|||||", "openat", None, ()),
+        ("9999 0 0 cat|||||", "syscall_9999", None, ()),
+        ("3 2 5 old|ext4|f|d|/|/", "read", 5, ("ext4", "f", "d", "/", "/")),
+        ("3 0 5 new|ext4|f|d|/|/", "close", 5, ("ext4", "f", "d", "/", "/")),
+        ("9999 2 0 old|||||", "32-bit call 9999", None, ()),
     ],
 )
 def test_slow_calls(rest, call, fd, file):
@@ -153,7 +159,7 @@ NETNS = 4026531840
 @pytest.mark.parametrize(
     ("flows", "there", "not_there"),
     [
-        ([flow(1)], ["== 8 &&", "ns.inum == 4026531840"], ["== 128 &&", "quota <"]),
+        ([flow(1)], ["== 8 &&", "ns.inum == 4026531840"], ["== 128 &&", "@tcp = $n"]),
         ([flow(1, family=6)], ["== 128 &&"], ["== 8 &&"]),
         ([flow(1, "tcp_syn", port=22)], ["($f & 18) == 2)"], ["== 8 &&", "== 128 &&"]),
     ],
@@ -180,7 +186,7 @@ def test_the_program_without_slow_calls_and_without_btf():
 @pytest.mark.parametrize("flows", [FLOWS, [flow(1)], [flow(5, "tcp_syn", port=30080)], [flow(2, family=6)]])
 def test_bpftrace_understands_the_program(tmp_path, source, flows):
     path = tmp_path / "rx.bt"
-    path.write_text(rxprogram.program(source, 7, flows, NETNS, 10, MARK))
+    path.write_text(rxprogram.program(source, 7, flows, NETNS, 10, MARK, passed_over=range(10**6, 10**6 + callbudget.MOST_PASSED_OVER)))
     there = os.path.exists("/sys/kernel/tracing/events")
     mounted = "true" if there else "mount -t tracefs tracefs /sys/kernel/tracing"
     words = [
@@ -198,53 +204,102 @@ def test_bpftrace_understands_the_program(tmp_path, source, flows):
 
 def test_the_calls_that_only_wait_are_left_out_at_both_ends():
     """Else the end of a poll() would be taken for that of the read() before it, with all that was computed in between."""
-    text = rxprogram.program("tracepoint", 7, FLOWS, NETNS, 10, MARK)
+    text = rxprogram.program("tracepoint", 7, FLOWS, NETNS, 10, MARK, passed_over=[4711])
     probes = [line for line in text.splitlines() if line.startswith("tracepoint:raw_syscalls:")]
     assert len(probes) == 2
     for number in syscalls.waits():
         assert all(f"args->id != {number}" in probe for probe in probes)
+    assert all("pid != 4711" in probe for probe in probes)
 
 
 def test_how_many_calls_were_looked_at():
-    assert Parser(FLOWS, MARK).parse(f"@n{MARK}: 123456") == Watched(123456)
-    assert Parser(FLOWS, MARK).parse("@nffffffff: 123456") is None
-    assert Parser(FLOWS, MARK).parse(f"@n{MARK}: x") is None
+    share = callprogram.COUNTED_SHARE
+    assert parse(f"@n{MARK}: 123456") == Watched(None, share * 123456)
+    assert parse(f"@l{MARK}[77]: 5") == Watched(77, share * 5)
+    for line in ("@nffffffff: 123456", f"@n{MARK}: x", f"@l{MARK}[x]: 5", f"@l{MARK}[5]"):
+        assert parse(line) is None
 
 
-@pytest.mark.parametrize(
-    ("cpus", "turns", "stopped"),
-    [
-        (2, [49999] * 9, False),
-        (2, [50001, 49999, 50001], False),
-        (2, [50001, 50001], True),
-        (128, [1279999] * 5, False),
-        (128, [1280001] * 2, True),
-    ],
-)
-def test_slow_calls_are_given_up_where_they_cost_too_much(tmp_path, monkeypatch, cpus, turns, stopped):
+def trace_of(tmp_path, monkeypatch, text, cpus=2):
+    """What a trace makes of what the tracer printed."""
     monkeypatch.setattr(rxtrace.os, "cpu_count", lambda: cpus)
     trace = rxtrace.RxTrace({"flows": FLOWS}, 10, str(tmp_path))
     trace._mark, trace._parser = MARK, Parser(FLOWS, MARK)
     trace._calls = True
     path = tmp_path / "rx.out"
-    path.write_text("".join(f"@n{MARK}: {calls}\n{MARK}h 5\n" for calls in turns))
+    path.write_text(text)
     trace._read(rxtrace.Tail(str(path)))
+    return trace
+
+
+def calls_of(own, others):
+    """A turn in which this process and others made so many system calls."""
+    share = callprogram.COUNTED_SHARE
+    return f"@l{MARK}[{os.getpid()}]: {own // share}\n@n{MARK}: {(own + others) // share}\n{MARK}h 5 0\n"
+
+
+def test_the_calls_of_a_loud_process_are_passed_over(tmp_path, monkeypatch):
+    trace = trace_of(tmp_path, monkeypatch, calls_of(35200, 5000) * 4)
+    assert trace._pids_passed_over() == [os.getpid()]
+    assert trace.capabilities()["slow_calls"]["available"]
+    assert f"(pid {os.getpid()}, 140800 a second)" in trace.problems()[-1]
+
+
+def test_slow_calls_are_given_up_where_all_are_loud(tmp_path, monkeypatch):
+    trace = trace_of(tmp_path, monkeypatch, calls_of(64, 40000) * 4)
     found = trace.capabilities()
-    assert found["slow_calls"]["available"] is not stopped
-    assert ("system calls a second" in (found["slow_calls"]["reason"] or "")) is stopped
+    assert not found["slow_calls"]["available"]
+    assert "the host makes 160256 system calls a second" in found["slow_calls"]["reason"]
     assert found["rx_trace"]["available"]
-    assert trace.calls_watched == sum(turns)
+    assert trace.problems() == []
+
+
+def handled_rows(times):
+    return "".join(row(at, 0, 1, 1, 0, word(1), 7, 0, comm="x") + "\n" for at in times)
 
 
 def test_probes_beyond_the_room_for_them_are_counted(tmp_path, monkeypatch):
     monkeypatch.setattr(rxtrace, "MOST_ROWS", 3)
-    trace = rxtrace.RxTrace({"flows": FLOWS}, 10, str(tmp_path))
-    trace._mark, trace._parser = MARK, Parser(FLOWS, MARK)
-    row = f"@r{MARK}a[%d, 0, 1, 1, 0, {lying(struct.pack('!I', 1))}, 7, 0]: x\n"
-    path = tmp_path / "rx.out"
-    path.write_text("".join(row % at for at in range(5)) + f"{MARK}h 5\n")
-    trace._read(rxtrace.Tail(str(path)))
-    assert (len(trace.rows), trace.rows_omitted) == (3, 2)
+    trace = trace_of(tmp_path, monkeypatch, handled_rows(range(5)) + f"{MARK}h 5 1003\n")
+    assert (len(trace.rows), trace.rows_omitted, trace.rows_refused) == (3, 2, 3)
+    assert trace.problems() == [
+        "2 probes that were handled after the first 3 were not looked at",
+        "3 TCP segments to probed ports were not looked at: more than 1000 in 0.25 s",
+    ]
+
+
+def test_probes_that_a_full_map_refused_are_estimated(tmp_path, monkeypatch):
+    """Full after a fifth of the time: four times as many were refused."""
+    monkeypatch.setattr(rxtrace, "map_keys", lambda *_: 100)
+    lines = handled_rows(range(0, 100000, 1000)) + f"{MARK}h 500000 0\n"
+    trace = trace_of(tmp_path, monkeypatch, lines)
+    assert trace.rows_lost == pytest.approx(400, abs=10)
+    assert "went unseen: more than 100 in 0.25 s" in trace.problems()[0]
+    assert trace_of(tmp_path, monkeypatch, handled_rows(range(0, 99000, 1000)) + f"{MARK}h 500000 0\n").rows_lost == 0
+
+
+def test_threads_beyond_the_room_for_them_are_said(tmp_path, monkeypatch):
+    monkeypatch.setattr(rxtrace, "threads_here", lambda: 300000)
+    assert trace_of(tmp_path, monkeypatch, "").problems() == [
+        f"slow system calls were watched of {rxtrace.MOST_KEYS} threads, this host has 300000"
+    ]
+
+
+@pytest.mark.parametrize(
+    ("flows", "threads", "keys"),
+    [
+        ([], 0, 1 << 11),
+        ([flow(1)] * 500, 500, 1 << 15),
+        ([flow(1)], 20000, 1 << 16),
+        ([flow(1)] * 500, 4000000, 1 << 17),
+    ],
+)
+def test_room_in_the_programs_maps(flows, threads, keys):
+    assert rxtrace.map_keys(flows, threads) == keys
+
+
+def test_how_many_threads_there_are():
+    assert rxtrace.threads_here() > 1
 
 
 PERF_TRACE = """\
@@ -303,3 +358,16 @@ def test_names_of_calls():
 )
 def test_complaints_of_bpftrace(text, said):
     assert rxtrace.complaint(text) == said
+
+
+@pytest.mark.parametrize(
+    ("number", "machine", "call"),
+    [(3, "x86_64", "read"), (0, "x86_64", "32-bit call 0"), (3, "aarch64", "32-bit call 3"), (3, "riscv64", "32-bit call 3")],
+)
+def test_calls_of_32_bit_programs_have_numbers_of_their_own(number, machine, call):
+    assert syscalls.name(number, machine, compat=True) == call
+
+
+@pytest.mark.parametrize(("named", "call"), [("close", "read"), ("read", "32-bit call 0"), ("prctl", "32-bit call"), ("stat", "write")])
+def test_what_was_named_by_the_table_of_64_bit_programs(named, call):
+    assert syscalls.of_32_bit(named, "x86_64") == call

@@ -10,11 +10,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ansible_collections.fleet.stall.plugins.module_utils.capture import clock, encoding, evidence, recorder, stacks, witness
+from ansible_collections.fleet.stall.plugins.module_utils.capture import encoding, evidence, recorder, stacks, witness
 from ansible_collections.fleet.stall.plugins.module_utils.capture import plan as plans
-from ansible_collections.fleet.stall.plugins.module_utils.capture.gaps import Handled, Late
+from ansible_collections.fleet.stall.plugins.module_utils.capture.gaps import Late
 from ansible_collections.fleet.stall.plugins.module_utils.capture.rxlines import SlowCall
 from ansible_collections.fleet.stall.plugins.module_utils.profile.sample import Sample
+from tests.unit.perf_writer import Writer
 
 MS = 1000000
 FLOW = {
@@ -92,21 +93,6 @@ def test_no_plan_breaks_the_check(change):
     assert isinstance(plans.problems(dict(PLAN, **change)), list)
 
 
-@pytest.mark.parametrize(
-    ("marks", "at", "offset"),
-    [
-        ([(100, 7)], 50, 7),
-        ([(100, 7)], 500, 7),
-        ([(100, 10), (200, 20)], 100, 10),
-        ([(100, 10), (200, 20)], 150, 15),
-        ([(100, 10), (200, 20)], 999, 20),
-        ([(100, 10), (200, 20), (300, 0)], 250, 10),
-    ],
-)
-def test_clock(marks, at, offset):
-    assert clock.offset_at(marks, at) == offset
-
-
 @given(st.integers(1, 4096))
 def test_rings_are_powers_of_two_and_bounded(cpus):
     pages = recorder.ring_pages(cpus)
@@ -147,6 +133,40 @@ def recording(samples, spans):
 )
 def test_covered(samples, expected):
     assert [(start // MS, end // MS) for start, end in stacks.covered(samples)] == expected
+
+
+@pytest.mark.parametrize(
+    ("room", "cpus", "expected", "whole"),
+    [
+        (8, {1}, [(at, cpu) for at in range(4) for cpu in (0, 1)], True),
+        (7, {1}, [(at, 1) for at in range(4)], False),
+        (3, {1}, [(at, 1) for at in range(3)], False),
+        (3, set(), [(0, 0), (0, 1), (1, 0)], False),
+        (0, {1}, [], False),
+    ],
+)
+def test_of_too_many_samples_those_of_the_cpus_at_fault_are_kept(room, cpus, expected, whole):
+    samples = [sample(at, cpu=cpu) for at in range(4) for cpu in (0, 1)]
+    kept, was_whole = stacks._within(iter(samples), room, cpus)
+    assert ([(each.time_ns // MS, each.cpu) for each in kept], was_whole) == (expected, whole)
+
+
+def test_samples_are_bounded_over_all_recordings_of_a_host_with_many_cpus(tmp_path, monkeypatch):
+    """128 CPUs, three stalls: none of the recordings is given up for the ones before it."""
+    monkeypatch.setattr(stacks, "MOST_SAMPLES", 1000)
+    paths = [tmp_path / str(number) for number in range(3)]
+    for number, path in enumerate(paths):
+        writer = Writer()
+        for cpu in range(128):
+            for at in range(10):
+                writer.sample((1000 * number + at) * MS, cpu, 10)
+        path.write_bytes(writer.file())
+    found = stacks.read([str(path) for path in paths], {3, 77})
+    assert len(found.samples) == 60
+    assert [(start // MS, end // MS) for start, end in found.spans] == [(0, 9), (1000, 1009), (2000, 2009)]
+    assert found.problems[-1] == (
+        "of 3 recordings 3 held more samples than there is room for (1000): only the CPUs whose probes waited (3, 77) were read"
+    )
 
 
 @given(
@@ -305,11 +325,3 @@ def test_handled_rows_next_to_the_end_of_the_gap_stay():
     encoding._fewer_handled(found, 12)
     assert [row[0] for row in found["gaps"][0]["handled"]] == list(range(47, 59))
     assert found["omitted"] == {"handled": 88}
-
-
-def test_rows_of_a_gap_are_on_the_hosts_clock():
-    marked = clock.Clock()
-    row = Handled(5, 1, 2, 3, "napi/eth0-1", 7, None)
-    found = evidence.gap_row(dict(gap(1, 2), handled=[row]), marked)
-    assert found["handled"] == [[marked.real(5), 1, 2, 3, "napi/eth0-1", 7, None]]
-    assert found["start_ns"] == marked.real(MS)

@@ -154,3 +154,17 @@ def test_sbin_is_looked_through(monkeypatch):
     monkeypatch.setenv("PATH", "/nowhere:relative")
     assert bounded.find("sh") in ("/usr/bin/sh", "/bin/sh")
     assert bounded.find("no-such-tool") is None
+
+
+BUSY = "i=0; while [ $i -lt 300000 ]; do i=$((i+1)); done"
+
+
+def test_what_it_cost_is_known_while_it_runs_and_after_its_end(tool):
+    """A tool that is started anew in the middle of a window must not take back what the one before it cost."""
+    running = tool(BUSY + "; echo; " + BUSY)
+    assert until(lambda: running.size() > 0)
+    before = running.cpu_s()
+    assert before > 0.05
+    assert until(lambda: not running.poll())
+    assert running.cpu_s() > before
+    assert running.cpu_s() == running.cpu_s()

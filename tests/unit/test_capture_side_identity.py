@@ -118,9 +118,11 @@ def test_scheduling_and_kind(line, expected):
 def test_this_process():
     found = identity.describe(os.getpid())
     assert found["exe"] == os.path.realpath(sys.executable)
-    assert (found["kernel"], found["policy"]) == (False, "other")
+    # Tests may be run with idle CPU time alone
+    policy = {os.SCHED_OTHER: "other", os.SCHED_BATCH: "batch", os.SCHED_IDLE: "idle"}[os.sched_getscheduler(0)]
+    assert (found["kernel"], found["policy"]) == (False, policy)
     assert found["cgroup"].startswith("/")
-    assert "pytest" in found["cmdline"]
+    assert "python" in found["cmdline"]
 
 
 def test_a_long_command_line_is_cut_and_shows_no_environment():

@@ -1,7 +1,6 @@
 """The readers of kernel state, against text as kernels from 3.10 to 6.x print it, and against this machine."""
 
 import json
-import os
 import sys
 
 import pytest
@@ -28,7 +27,6 @@ from ansible_collections.fleet.stall.plugins.module_utils.counters import (
     softnet,
     source,
     threads,
-    throttled,
     vmstat,
 )
 from ansible_collections.fleet.stall.plugins.module_utils.counters.source import Unavailable
@@ -139,6 +137,36 @@ def test_interrupts_are_bounded(monkeypatch):
     assert (len(found["lines"]), found["omitted"]) == (2, 3)
 
 
+def test_interrupts_of_a_host_with_hundreds_of_cpus(tmp_path, monkeypatch):
+    """Every line has a number for each CPU: what is read of the file must not end within them."""
+    header = "".join(f"{f'CPU{cpu}':>11}" for cpu in range(512))
+    lines = [f"{irq:>4}:{'0' * 11:>11}" + f"{7:>11}" * 511 + f"  IR-PCI-MSI {irq}-edge      eth0-TxRx-{irq}\n" for irq in range(1000)]
+    path = tmp_path / "interrupts"
+    path.write_text("     " + header + "\n" + "".join(lines))
+    assert path.stat().st_size > source.LIMIT
+    monkeypatch.setattr(interrupts, "PATH", str(path))
+    assert (len(interrupts.read()["lines"]), interrupts.read()["omitted"]) == (512, 488)
+
+
+def test_only_interfaces_of_a_device_have_interrupts(tmp_path, monkeypatch):
+    (tmp_path / "eth0/device").mkdir(parents=True)
+    (tmp_path / "veth1").mkdir()
+    (tmp_path / "bonding_masters").write_text("")
+    monkeypatch.setattr(interrupts, "SYS_NET", str(tmp_path))
+    assert interrupts._with_device() == ["eth0"]
+
+
+def test_run_delay_that_the_kernel_does_not_account_is_not_zero(monkeypatch):
+    """Without scheduler statistics schedstat reads "0 0 0" (fs/proc/base.c)."""
+    idle = {"name": "ksoftirqd/0", "run_ns": 0, "run_delay_ns": 0, "timeslices": 0}
+    monkeypatch.setattr(threads, "_packet_threads", lambda: (["12"], True))
+    monkeypatch.setattr(threads, "_thread", lambda pid: idle)
+    with pytest.raises(Unavailable, match="does not account run delay"):
+        threads.read()
+    monkeypatch.setattr(threads, "_thread", lambda pid: {**idle, "run_ns": 7, "timeslices": 1})
+    assert threads.read()["complete"]
+
+
 def test_thread_stat_survives_any_name():
     fields = ["S", "2"] + ["0"] * 14 + ["-5"] + ["0"] * 19 + ["3", "50", "1"] + ["0"] * 11
     found = threads.parse_stat("77 (napi/x) (R) y) " + " ".join(fields))
@@ -202,6 +230,17 @@ def test_conntrack_sums_the_cpus():
     assert "clash_resolve" not in found
 
 
+def test_conntrack_under_the_names_that_kernels_from_5_15_give_its_columns():
+    content = (
+        "entries  clashres found new invalid ignore delete chainlength insert insert_failed drop early_drop icmp_error  expect_new "
+        "expect_create expect_delete search_restart\n"
+        "0000002a  00000007 00000000 00000000 00000000 00000000 00000000 00000003 00000000 00000000 00000000 00000000 00000005  00000000 "
+        "00000000 00000000 00000009\n"
+    )
+    found = conntrack.parse(content)
+    assert (found["clash_resolve"], found["chain_toolong"], found["error"], found["search_restart"]) == (7, 3, 5, 9)
+
+
 def test_ipvs():
     content = """\
 IP Virtual Server version 1.2.1 (size=4096)
@@ -238,65 +277,6 @@ def test_netstat_has_names_and_numbers_in_lines_of_their_own():
 
 def test_vmstat_keeps_what_can_stall():
     assert vmstat.parse("nr_free_pages 7\ncompact_stall 2\ndrop_slab 1\nnr_anon_pages x\n") == {"compact_stall": 2, "drop_slab": 1}
-
-
-MOUNTINFO_V1 = """\
-30 25 0:26 / /sys/fs/cgroup/systemd rw,nosuid shared:9 - cgroup cgroup rw,xattr,name=systemd
-33 25 0:29 / /sys/fs/cgroup/cpu,cpuacct rw,nosuid shared:11 - cgroup cgroup rw,cpu,cpuacct
-35 25 0:31 /docker/4f /sys/fs/cgroup/a\\040b rw,nosuid shared:13 - cgroup cgroup rw,memory
-22 18 0:21 / /proc rw - proc proc rw
-"""
-
-
-def test_cgroup_mounts():
-    found = cgroupfs.parse_mountinfo(MOUNTINFO_V1)
-    assert cgroupfs.with_controller(found, "cpu").path == "/sys/fs/cgroup/cpu,cpuacct"
-    memory = cgroupfs.with_controller(found, "memory")
-    assert (memory.path, memory.whole, memory.version) == ("/sys/fs/cgroup/a b", False, 1)
-    assert cgroupfs.unified(found) is None
-
-
-def test_walk_is_bounded_and_says_so(tmp_path):
-    for name in ("a/b", "a/c", "d"):
-        (tmp_path / name).mkdir(parents=True)
-    (tmp_path / "a/file").write_text("")
-    os.symlink(str(tmp_path), str(tmp_path / "loop"))
-    walk = cgroupfs.Walk(str(tmp_path), seconds=60, most=100)
-    assert sorted(os.path.relpath(path, str(tmp_path)) for path in walk) == [".", "a", "a/b", "a/c", "d"]
-    assert walk.complete
-    short = cgroupfs.Walk(str(tmp_path), seconds=60, most=2)
-    assert len(list(short)) == 2
-    assert not short.complete
-
-
-def test_cgroup_controllers():
-    content = "#subsys_name\thierarchy\tnum_cgroups\tenabled\nmemory\t4\t68680\t1\nrdma\t0\t1\t0\n"
-    assert cgroups.parse(content) == {"memory": {"hierarchy": 4, "num_cgroups": 68680}}
-
-
-@pytest.mark.parametrize(
-    ("content", "expected"),
-    [
-        ("nr_periods 9\nnr_throttled 4\nthrottled_time 123456789\n", {"periods": 9, "throttled": 4, "throttled_us": 123456}),
-        (
-            "usage_usec 5\nuser_usec 3\nsystem_usec 2\nnr_periods 9\nnr_throttled 4\nthrottled_usec 777\nnr_bursts 0\n",
-            {"periods": 9, "throttled": 4, "throttled_us": 777},
-        ),
-        ("usage_usec 5\n", {"periods": 0, "throttled": 0, "throttled_us": 0}),
-    ],
-)
-def test_cpu_stat_of_both_cgroup_versions(content, expected):
-    assert throttled.parse(content) == expected
-
-
-def test_throttled_keeps_only_what_grew():
-    def reading(**groups):
-        return {"groups": {path: {"periods": 100, "throttled": n, "throttled_us": us} for path, (n, us) in groups.items()}}
-
-    start, end = throttled.reduce(reading(a=(1, 10), b=(5, 50)), reading(a=(3, 30), b=(5, 50), new=(2, 900)))
-    assert list(end["groups"]) == ["new", "a"]
-    assert list(start["groups"]) == ["a"]
-    assert end["grown"] == 2
 
 
 @pytest.mark.parametrize(

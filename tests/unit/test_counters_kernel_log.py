@@ -29,6 +29,7 @@ def test_kernel_log_keeps_the_lines_that_matter_without_control_characters():
         ("NMI watchdog: Watchdog detected hard LOCKUP on cpu 4", "hard_lockup"),
         ("INFO: rcu_sched self-detected stall on CPU { 3}", "rcu_stall"),
         ("rcu: INFO: rcu_preempt detected stalls on CPUs/tasks:", "rcu_stall"),
+        ("rcu: INFO: rcu_preempt detected expedited stalls on CPUs/tasks: { 3-... } 21 jiffies s: 77 root: 0x8/.", "rcu_stall"),
         ("sched: RT throttling activated", "rt_throttling"),
         ("perf: interrupt took too long (2501 > 2500), lowering kernel.perf_event_max_sample_rate to 79750", "perf_slow"),
         ("ena 0000:00:05.0 eth0: TX q 3 is paused for too long (threshold 5000000)", "tx_paused"),
@@ -46,6 +47,40 @@ def test_kernel_log_kinds(message, kind):
 
 def test_kernel_log_of_long_ago_does_not_count():
     assert kernel_log.select(KMSG, uptime_s=100.0 + kernel_log.DAY_S)["counts"] == {}
+
+
+def test_what_a_program_wrote_into_the_log_is_not_the_kernels_word():
+    """Facility 1 (user) and 3 (daemon); the sequence goes on, so that nothing is taken for new twice."""
+    records = [
+        "12,7,1000,-;drop_caches: 3",
+        "28,8,2000,-,caller=T9;systemd[1]: Out of memory",
+        "6,9,3000,-,caller=T9;bash (7): drop_caches: 3",
+    ]
+    found = kernel_log.select(records, uptime_s=1.0)
+    assert (found["counts"], found["last_sequence"]) == ({"drop_caches": 1}, 9)
+
+
+def test_of_a_log_that_holds_too_much_the_newest_is_kept(monkeypatch):
+    records = iter([f"6,{number},1000,-;line {number}".encode() for number in range(9)])
+
+    def read(descriptor, size):
+        try:
+            return next(records)
+        except StopIteration:
+            raise BlockingIOError from None
+
+    monkeypatch.setattr(kernel_log, "MOST_RECORDS", 4)
+    monkeypatch.setattr(kernel_log.os, "read", read)
+    found, complete = kernel_log._records(3)
+    assert [kernel_log.parse(record)[0] for record in found] == [5, 6, 7, 8]
+    assert not complete
+
+
+def test_a_line_that_grew_older_than_a_day_hides_no_new_one():
+    start = kernel_log.select(["4,1,1000000,-;drop_caches: 1"], uptime_s=kernel_log.DAY_S + 0.5)
+    later = ["4,1,1000000,-;drop_caches: 1", f"4,2,{int(kernel_log.DAY_S * 1e6) + 1500000},-;drop_caches: 3"]
+    _, end = kernel_log.reduce(start, kernel_log.select(later, uptime_s=kernel_log.DAY_S + 2.0))
+    assert end["counts"] == {"drop_caches": 1}
 
 
 def test_kernel_log_second_reading_holds_only_what_is_new():

@@ -224,7 +224,8 @@ def test_a_stall_on_a_kept_connection_is_one_event_of_its_length():
 def test_a_service_that_hangs_up_is_an_error_and_is_connected_again():
     closing = type("Closing", (Echo,), {"close_after": 10})
     with Service(closing) as service:
-        (row,) = run([flow(1, "tcp_kept", request="ping\n", port=service.port)], 1.0)["flows"]
+        # well below the pause before it connects again, well above what a busy machine delays the service
+        (row,) = run([flow(1, "tcp_kept", request="ping\n", port=service.port)], 1.0, threshold_ms=50)["flows"]
     assert row["errors"]["connection closed by the service"] >= 2
     assert row["received"] >= 20
     assert row["events"] == []
@@ -240,20 +241,30 @@ def test_a_service_that_falls_silent_is_lost_and_connected_again():
     assert "no response within the timeout, connecting again" in row["errors"]
 
 
+def lookup_without_a_resolver(host, port, *arguments, **options):
+    if host == "not.an.address":
+        raise socket.gaierror(socket.EAI_NONAME, "Name or service not known")
+    return real_lookup(host, port, *arguments, **options)
+
+
+real_lookup = socket.getaddrinfo
+
+
 @pytest.mark.parametrize(
     ("bad", "reason"),
     [
         (flow(1, "carrier_pigeon"), "unknown protocol 'carrier_pigeon'"),
         (flow(1, "tcp_kept", port=9), "a tcp_kept flow needs a request to send"),
         (flow(1, "http_new", port=9, path="/a b\r\nX: y"), "the path '/a b\\r\\nX: y' can't stand in an HTTP request"),
-        (flow(1, "tcp_connect", port=9, address="host.invalid"), None),
+        (flow(1, "tcp_connect", port=9, address="not.an.address"), "Name or service not known"),
     ],
 )
-def test_a_flow_that_cannot_be_measured_keeps_its_row_with_the_reason(bad, reason):
+def test_a_flow_that_cannot_be_measured_keeps_its_row_with_the_reason(bad, reason, monkeypatch):
+    monkeypatch.setattr(socket, "getaddrinfo", lookup_without_a_resolver)
     result = run([bad], 0.2)
     (row,) = result["flows"]
     assert (row["sent"], row["baseline_us"], row["histogram"]) == (0, None, {})
-    assert list(row["errors"]) == [reason] if reason else len(row["errors"]) == 1
+    assert list(row["errors"]) == [reason]
     assert len(result["warnings"]) == 1
 
 
@@ -317,5 +328,6 @@ def test_a_clock_that_is_set_during_the_run_makes_no_stall(monkeypatch):
     result = run([flow(1, "icmp")])
     (row,) = result["flows"]
     assert result["clock"]["stepped"]
+    assert result["clock"]["observed_s"] < 60
     assert (row["lost"], row["events"]) == (0, [])
     assert set(row["errors"]) <= {"clock was set", "reply after the timeout, or twice"}

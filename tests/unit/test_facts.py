@@ -48,6 +48,12 @@ CASES = [
     (observe(softnet=(softnet((0, 0), (0, 0)), softnet((90, 0), (10, 0)))), "softnet.busiest_share", None),
     (observe(softnet=(softnet((0, 0)), softnet((9000, 0)))), "softnet.busiest_share", None),
     (observe(softnet=(softnet((0, 0)), None)), "softnet.time_squeeze.growth", None),
+    (observe(softnet=(softnet((2**32 - 3000, 0), (0, 0)), softnet((6000, 0), (1000, 0)))), "softnet.busiest_share", 0.9),
+    (
+        observe(softirqs=({"cpus": [0, 1], "vectors": {"RCU": [2**32 - 50, 5]}}, {"cpus": [0, 1], "vectors": {"RCU": [50, 55]}})),
+        "softirqs.RCU.per_s",
+        15,
+    ),
     (observe(softnet=(softnet((0, 0)), softnet((9000, 0)))), "softnet.backlog.growth", None),
     (
         observe(softirqs=({"cpus": [0, 1], "vectors": {"RCU": [5, 5]}}, {"cpus": [0, 1], "vectors": {"RCU": [105, 55]}})),

@@ -1,18 +1,16 @@
 """The article's own listings give the article's verdict; what differs from them in the point that matters does not."""
 
-import json
 import shutil
 from pathlib import Path
 
-import jsonschema
 import pytest
 
 from ansible_collections.fleet.stall.plugins.plugin_utils import causes, report, table
 from ansible_collections.fleet.stall.plugins.plugin_utils.imports import build, logs
+from tests.unit import contract
 
 HERE = Path(__file__).parent
 ARTICLE = HERE / "article" / "logs"
-SCHEMA = json.loads((HERE.parents[1] / "docs" / "findings.schema.json").read_text())
 CATALOGUE = causes.load()
 ASKED = build.Asked("20261124T000000Z-abcd", 10.0, {"critical": 20, "major": 2})
 
@@ -37,7 +35,7 @@ def directory(tmp_path):
 
 def findings(directory: Path, asked: build.Asked = ASKED) -> dict:
     found = build.findings(logs.read(directory, 10), asked, lambda case: causes.match(CATALOGUE, case), 1.8e9)
-    jsonschema.validate(found, SCHEMA)
+    contract.holds(found)
     return found
 
 

@@ -3,9 +3,7 @@
 import json
 import os
 import tracemalloc
-from pathlib import Path
 
-import jsonschema
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
@@ -13,8 +11,8 @@ from hypothesis import strategies as st
 from ansible_collections.fleet.stall.plugins.plugin_utils import causes, report, table
 from ansible_collections.fleet.stall.plugins.plugin_utils.imports import about, build, logs, packetlog, profiles, straces, timing
 from ansible_collections.fleet.stall.plugins.plugin_utils.imports.sawtooth import Stall
+from tests.unit import contract
 
-SCHEMA = json.loads((Path(__file__).parents[2] / "docs" / "findings.schema.json").read_text())
 CATALOGUE = causes.load()
 ASKED = build.Asked("20261124T000000Z-abcd", 10.0, {"critical": 20, "major": 2})
 
@@ -43,7 +41,7 @@ FORMS = {
 def findings(directory):
     read = logs.read(directory, 10)
     found = build.findings(read, ASKED, lambda case: causes.match(CATALOGUE, case), 1.8e9)
-    jsonschema.validate(found, SCHEMA)
+    contract.holds(found)
     for shown in (table.render(found, 10, 100), report.markdown(found), report.html(found)):
         assert all(character == "\n" or character.isprintable() for character in shown)
     return found

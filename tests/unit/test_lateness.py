@@ -4,6 +4,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from ansible_collections.fleet.stall.plugins.module_utils.lateness import LISTED, Lateness, uncovered
+from ansible_collections.fleet.stall.plugins.module_utils.probes.flow import Flow, Shared
 
 MS = 1000000
 START = 1700000000 * 1000 * MS
@@ -49,3 +50,17 @@ def test_the_report_keeps_the_longest_in_order_and_stays_small():
     assert sum(duration == 106.0 for _start, duration in report["late"]) == 10
     assert report["max_ms"] == 106.0
     assert 5800 <= report["p50_us"] <= 6200
+
+
+def test_lateness_that_shows_only_after_the_reply_was_read_explains_it_as_well():
+    """A prober that is held up while it reads replies learns of that at its next wake-up."""
+    plan = {"token": 1, "reply_timeout_ms": 500, "threshold_ms": 10, "event_limit": 10}
+    lateness = Lateness(threshold_ns=10 * MS, gap_ns=5 * MS)
+    flow = Flow({"id": 1, "interval_ms": 10}, Shared(plan, lateness, None))
+    for number in range(64):
+        held_ms = 30 if number == 50 else 1
+        flow.answer(flow.begin(START + 10 * number * MS), START + (10 * number + held_ms) * MS)
+    flow.settle(START + 1000 * MS)
+    lateness.woke(START + 500 * MS, 40 * MS)
+    report = flow.report()
+    assert (report["events"], report["events_own_lateness"]) == ([], 1)

@@ -79,6 +79,54 @@ def test_own_address_of_a_point_to_point_interface():
     assert netlink.parse_address(payload) == (7, "192.0.2.1")
 
 
+@pytest.mark.parametrize(
+    ("family", "attributes"),
+    [(45, [(netlink.IFA_LOCAL, b"\x08")]), (socket.AF_INET, []), (socket.AF_INET6, [(6, b"\0" * 16)])],
+    ids=["MCTP", "without an address", "cache info alone"],
+)
+def test_an_address_that_is_none_of_ours_costs_no_other(family, attributes):
+    payload = netlink.IFADDRMSG.pack(family, 8, 0, 0, 7) + b"".join(_attribute(*attribute) for attribute in attributes)
+    assert netlink.parse_address(payload) is None
+
+
+class Kernel:
+    """A netlink socket that answers with these datagrams."""
+
+    def __init__(self, *datagrams):
+        self.datagrams = list(datagrams)
+
+    def __call__(self, *_kind):
+        return self
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *_exc):
+        pass
+
+    def settimeout(self, seconds):
+        pass
+
+    def sendto(self, data, address):
+        pass
+
+    def recv(self, size):
+        return self.datagrams.pop(0)
+
+
+def _message(kind, payload=b""):
+    return netlink.HEADER.pack(netlink.HEADER.size + len(payload), kind, 2, 1, 0) + payload
+
+
+def test_a_dump_that_breaks_off_says_so_at_its_end(monkeypatch):
+    kernel = Kernel(_message(20, b"abcd"), _message(netlink.DONE, struct.pack("=i", -1)))
+    monkeypatch.setattr(netlink.socket, "socket", kernel)
+    with pytest.raises(PermissionError):
+        list(netlink.dump(netlink.NETFILTER, 7, b""))
+    kernel.datagrams = [_message(20, b"abcd"), _message(netlink.DONE, struct.pack("=i", 0))]
+    assert list(netlink.dump(netlink.NETFILTER, 7, b"")) == [(20, b"abcd")]
+
+
 def test_messages_of_a_cut_off_datagram():
     whole = netlink.HEADER.pack(20, 20, 0, 0, 0) + b"abcd"
     assert list(netlink.messages(whole * 2)) == [(20, b"abcd")] * 2

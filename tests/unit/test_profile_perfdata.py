@@ -1,6 +1,7 @@
 """perf.data files give the samples that perf script shows, in any byte order, and broken ones an end or an error."""
 
 import collections
+import functools
 import io
 import os
 import random
@@ -9,6 +10,7 @@ import shutil
 import subprocess
 import sys
 import tracemalloc
+from time import process_time
 
 import pytest
 from hypothesis import given, settings
@@ -18,10 +20,22 @@ from ansible_collections.fleet.stall.plugins.module_utils.profile import perfdat
 from ansible_collections.fleet.stall.plugins.module_utils.profile.kallsyms import Symbols
 from ansible_collections.fleet.stall.plugins.module_utils.profile.sample import Counts, ProfileError
 from tests.unit import perf_writer
+from tests.unit.peak import peak_bytes
 from tests.unit.perf_writer import CALLCHAIN, CPU, ID, IDENTIFIER, IP, PERIOD, READ, TID, TIME, USUAL, Writer
 
 NAMES = ["entry", "do_syscall_64", "ksys_read", "vfs_read", "memcg_stat_show", "do_idle"]
 LIBC = 0x7F0000001000
+
+# The samples of the file that is named first, and nothing kept
+IN_ORDER = """
+import sys
+from ansible_collections.fleet.stall.plugins.module_utils.profile import kallsyms, perfdata, sample
+try:
+    with open(sys.argv[1], "rb") as stream:
+        sum(1 for _ in perfdata.in_time_order(stream, kallsyms.Symbols.load(sys.argv[2])))
+except sample.ProfileError:
+    assert sys.argv[1] == "/dev/null"
+"""
 
 
 @pytest.fixture(scope="module")
@@ -105,12 +119,18 @@ def test_a_task_has_the_name_of_its_time():
 
 
 @pytest.mark.parametrize("pipe", [False, True])
-def test_a_task_that_is_renamed_without_end_takes_no_time_and_memory(pipe):
+def test_a_task_that_is_renamed_without_end_takes_no_time_and_memory(pipe, tmp_path):
     writer = Writer()
-    for time in range(50000, 0, -1):
-        writer.comm(3, str(time), time)
+    for moment in range(50000, 0, -1):
+        writer.comm(3, str(moment), moment)
     writer.sample(49999, 0, 3)
-    must_survive(writer.pipe() if pipe else writer.file(), None)
+    path = tmp_path / "perf.data"
+    path.write_bytes(writer.pipe() if pipe else writer.file())
+    began = process_time()
+    with path.open("rb") as stream:
+        assert len(list(perfdata.read(stream, None))) == 1
+    assert process_time() - began < 10
+    assert peak_bytes(IN_ORDER, path, os.devnull) - peak_bytes(IN_ORDER, os.devnull, os.devnull) < 60_000_000
 
 
 @pytest.mark.parametrize("fields", [USUAL, USUAL & ~IDENTIFIER, USUAL & ~IDENTIFIER | ID, USUAL & ~PERIOD, USUAL | READ])
@@ -244,28 +264,33 @@ def test_no_noise_breaks_the_reader(kernel, noise, where):
     must_survive(head + noise, kernel[0])
 
 
-def test_memory_does_not_grow_with_the_file(kernel):
+def test_memory_does_not_grow_with_the_file(kernel, tmp_path):
     symbols, at = kernel
 
-    def peak(rounds):
+    def file(rounds):
         draw = random.Random(1)
         writer = Writer()
         for number in range(rounds):
             for _ in range(100):
-                writer.sample(number * 1000 + draw.randrange(1000), draw.randrange(4), draw.randrange(9), [at[draw.choice(NAMES)]], [LIBC])
+                writer.sample(
+                    number * 1000 + draw.randrange(1000), draw.randrange(4), draw.randrange(9), [at[draw.choice(NAMES)]], [LIBC] * 60
+                )
             writer.record(perf_writer.ROUND, b"")
-        stream = io.BytesIO(writer.file())
-        tracemalloc.start()
-        last = 0
-        for sample in perfdata.in_time_order(stream, symbols):
-            assert sample.time_ns >= last
-            last = sample.time_ns
-        used = tracemalloc.get_traced_memory()[1]
-        tracemalloc.stop()
-        return used
+        path = tmp_path / str(rounds)
+        path.write_bytes(writer.file())
+        return path
 
+    def peak(path):
+        return peak_bytes(IN_ORDER, path, symbols._path) - peak_bytes(IN_ORDER, os.devnull, symbols._path)
+
+    few, many = file(100), file(600)
+    with many.open("rb") as stream:
+        times = [sample.time_ns for sample in perfdata.in_time_order(stream, symbols)]
+    assert len(times) == 60_000 and times == sorted(times)
     # both are larger than the three blocks that are held at most
-    assert peak(800) < 1.1 * peak(400)
+    more = many.stat().st_size - few.stat().st_size
+    assert few.stat().st_size > 3 * perfdata.BLOCK_BYTES and more > 20 * perfdata.BLOCK_BYTES
+    assert peak(many) - peak(few) < 0.1 * more
 
 
 @pytest.fixture(scope="module")
@@ -288,7 +313,7 @@ def test_the_samples_of_a_real_recording_are_those_of_perf_script(recording):
     counts, symbols = Counts(), Symbols.load()
     with open(recording, "rb") as stream:
         ours = sorted(perfdata.in_time_order(stream, symbols, counts), key=lambda sample: sample[:2])
-    theirs = sorted(of_perf_script(recording, plain_names(symbols)), key=lambda sample: sample[:2])
+    theirs = sorted(of_perf_script(recording, plain_names()), key=lambda sample: sample[:2])
     assert counts.samples == len(ours) == len(theirs) > 50 and counts.skipped == 0 and counts.ended_at is None
     for our, their in zip(ours, theirs, strict=True):
         # perf shows no frame at all of a chain whose user part holds nonsense, and no name that is known only later
@@ -307,8 +332,10 @@ def of_perf_script(path, names):
         yield int(seconds) * 10**9 + int(ns), int(cpu), int(pid), int(tid), comm, tuple(user + kernel)
 
 
-def plain_names(symbols):
+@functools.lru_cache
+def plain_names():
     """Of several names for one address, perf shows any."""
+    symbols = Symbols.load()
     names = collections.defaultdict(set)
     with open("/proc/kallsyms") as lines:
         for line in lines:

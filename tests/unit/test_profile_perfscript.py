@@ -4,7 +4,6 @@ import io
 import itertools
 import subprocess
 import sys
-import tracemalloc
 
 import pytest
 from hypothesis import given
@@ -13,6 +12,7 @@ from hypothesis import strategies as st
 from ansible_collections.fleet.stall.plugins.module_utils.profile import perfdata, perfscript
 from ansible_collections.fleet.stall.plugins.module_utils.profile.kallsyms import Symbols
 from ansible_collections.fleet.stall.plugins.module_utils.profile.sample import Counts, lines
+from tests.unit.peak import peak_bytes
 from tests.unit.test_profile_perfdata import plain_names, recording
 
 __all__ = ["recording"]
@@ -94,6 +94,11 @@ def test_the_line_about_the_task(header, expected):
             ("[user]", "outer", "inner"),
         ),
         ("\t    7ffc1234 [unknown] ([vdso])\n", ("[user]",)),
+        ("\t    55550001 f (/bin/a)\n\tffffffffffffff9c [unknown] ([unknown])\n", ("[user]",)),
+        (
+            "\tffffffff8118f3a2 vfs_read ([kernel.kallsyms])\n\t    55550001 f (/bin/a)\n\tffffffffffffff9c [unknown] ([unknown])\n",
+            ("[user]", "vfs_read"),
+        ),
         ("\tffffffffff600000 gettimeofday ([vsyscall])\n", ("[user]",)),
     ],
 )
@@ -166,26 +171,30 @@ def test_a_line_takes_no_longer_than_its_length(piece):
     assert len(list(perfscript.read([line, "x 1 [0] 1.5: c:", "\t" + line, "  " + line, line.replace(" ", "\t")]))) <= 4
 
 
+# So many lines, no two of them alike, and nothing kept
+LINES = r"""
+import sys
+from ansible_collections.fleet.stall.plugins.module_utils.profile import perfscript
+
+def lines(source, size):
+    for number in range(size):
+        frame = f"\tffffffff{number:08x} f{number} ([kernel.kallsyms])"
+        if source == "noise":
+            yield f"noise {number} {number * 7919:x}"
+        elif source == "frames":
+            yield frame
+        else:
+            yield from (f"t{number} {number} [000] {number}.5: cpu-clock:", frame, "")
+
+samples = sum(1 for _ in perfscript.read(lines(sys.argv[1], int(sys.argv[2]))))
+assert samples == int(sys.argv[2]) or sys.argv[1] != "samples", samples
+"""
+
+
 @pytest.mark.parametrize("source", ["samples", "frames", "noise"])
 def test_memory_does_not_grow_with_the_text(source):
-    def text(size):
-        for number in range(size):
-            if source == "noise":
-                yield f"noise {number} {number * 7919:x}"
-            elif source == "frames":
-                yield f"\tffffffff{number:08x} f{number} ([kernel.kallsyms])"
-            else:
-                yield from (f"t{number} {number} [000] {number}.5: cpu-clock:", f"\tffffffff{number:08x} f{number} ([kernel.kallsyms])", "")
-
-    def peak(size):
-        tracemalloc.start()
-        samples = sum(1 for _ in perfscript.read(text(size)))
-        used = tracemalloc.get_traced_memory()[1]
-        tracemalloc.stop()
-        return used, samples
-
-    small, large = peak(40000), peak(120000)
-    assert large[0] < 1.2 * small[0] + 100000
+    nothing, small, large = (peak_bytes(LINES, source, size) for size in (0, 40000, 160000))
+    assert large - nothing < 1.2 * (small - nothing) + 1_000_000
 
 
 @pytest.mark.parametrize(
@@ -197,7 +206,7 @@ def test_the_text_of_a_real_recording_gives_its_samples(recording, options):
     read = sorted(perfscript.read(lines(io.BytesIO(text))), key=lambda sample: sample[:2])
     with open(recording, "rb") as stream:
         direct = sorted(perfdata.read(stream, symbols), key=lambda sample: sample[:2])
-    names = plain_names(symbols)
+    names = plain_names()
     assert len(read) == len(direct) > 50
     for ours, theirs in zip(read, direct, strict=True):
         time_ns = theirs.time_ns if "--ns" in options else theirs.time_ns // 1000 * 1000

@@ -8,6 +8,8 @@ from ansible_collections.fleet.stall.plugins.module_utils.probes.responses impor
 
 COUNTED = b"HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\nhello"
 CHUNKED = b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n5;x=y\r\nhello\r\n10\r\n" + b"\r\n" * 8 + b"\r\n0\r\nA: b\r\n\r\n"
+CHUNKS = b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n"
+PIECES = [b"\r\n", b"\r\n\r\n", b"Content-Length: ", b"Transfer-Encoding: chunked", b"\xb2", b"7", b"-", b"_", b"HTTP/1.1 ", b"1"]
 EMPTY = b"HTTP/1.1 204 No Content\r\n\r\n"
 FAILED = b"HTTP/1.1 503 Busy\r\nContent-Length: 0\r\nConnection: close\r\n\r\n"
 
@@ -38,20 +40,42 @@ def test_a_cut_off_response_is_not_complete():
 
 @pytest.mark.parametrize(
     "junk",
-    [b"SSH-2.0-OpenSSH\r\n\r\n", b"x" * 70000, b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\nzz\r\n"],
-    ids=["ssh", "endless", "chunk"],
+    [
+        b"SSH-2.0-OpenSSH\r\n\r\n",
+        b"x" * 70000,
+        CHUNKS + b"zz\r\n",
+        CHUNKS + b"-5\r\n",
+        CHUNKS + b"1_0\r\n",
+        CHUNKS + b"x" * 9000,
+        b"HTTP/1.1 2\xb20 OK\r\n\r\n",
+    ],
+    ids=["ssh", "endless", "chunk", "below 0", "underscore", "endless line", "superscript"],
 )
 def test_what_is_not_http(junk):
     with pytest.raises(BadResponse):
         HttpResponse().feed(junk)
 
 
-@given(st.binary(max_size=300))
+@given(st.lists(st.sampled_from(PIECES) | st.binary(max_size=20), max_size=12).map(b"".join))
 def test_any_bytes_are_survived(data):
     try:
         HttpResponse().feed(b"HTTP/1.1 200 OK\r\n" + data)
     except BadResponse:
         pass
+
+
+@pytest.mark.parametrize("length", [b"\xb2", b"9" * 5000, b"-1", b"+5", b""])
+def test_a_length_that_is_none_leaves_the_end_to_the_end_of_the_stream(length):
+    response = HttpResponse()
+    assert not response.feed(b"HTTP/1.1 200 OK\r\nContent-Length: " + length + b"\r\n\r\nsome")
+    assert response.end_of_stream()
+
+
+def test_a_provisional_answer_is_followed_by_the_answer():
+    response = HttpResponse()
+    assert not response.feed(b"HTTP/1.1 103 Early Hints\r\nLink: </a>\r\n\r\n")
+    assert response.feed(COUNTED)
+    assert response.failure is None
 
 
 @pytest.mark.parametrize(("request_", "pieces"), [(b"ping\n", [(b"po", False), (b"ng\n", True)]), (b"\x01\x02", [(b"\x03", True)])])

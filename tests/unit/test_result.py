@@ -10,6 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from ansible_collections.fleet.stall.plugins.module_utils import histogram, plan, result
+from ansible_collections.fleet.stall.plugins.module_utils.probes import datagram
 
 
 def flow(number, chance, events, buckets=120):
@@ -99,6 +100,16 @@ def test_the_longest_events_stay_and_the_rest_is_counted():
         assert len(one["events"]) + one["events_omitted"] == one["events_total"]
     omitted_ms = sum(one["events_omitted_ms"] for one in found["flows"])
     assert omitted_ms == pytest.approx(sum(made) - sum(kept), abs=0.1)
+
+
+def test_clock_samples_that_strangers_sent_do_not_break_the_limit():
+    """Whoever knows the token of a run can send packets of it, with any number for the flow."""
+    chance = random.Random(5)
+    strange = {str(chance.randrange(1 << 32)): {"min_ns": chance.randrange(1 << 62), "n": 1} for _ in range(datagram.SAMPLED_FLOWS)}
+    for flows, limit, kept in ((100, 100000, datagram.SAMPLED_FLOWS), (100, 20000, 0)):
+        size, found = sent(dict(whole(flows, events=5), clock_samples=strange), limit=limit)
+        assert (size <= limit, len(found["flows"]), len(found["clock_samples"])) == (True, flows, kept)
+        assert found["omitted"].get("clock_samples", 0) == datagram.SAMPLED_FLOWS - kept
 
 
 def test_a_counter_left_out_is_not_shown_as_read():

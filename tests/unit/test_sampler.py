@@ -66,6 +66,14 @@ def test_read_before_and_after_the_window_and_sampled_within(monkeypatch):
     assert found["growing"]["end_ns"] - found["growing"]["start_ns"] == 4500000000
 
 
+def test_what_goes_away_and_comes_back_has_not_grown_by_all_that_it_ever_counted():
+    samples = iter([{"0": 1000, "1": 50}, {"0": 1010}, {"0": 1020, "1": 57}])
+    series = sampler.Series(reader_that(sample=lambda start: next(samples)))
+    for _ in range(3):
+        series.add({})
+    assert series.result()["increments"] == {"0": [10, 10], "1": [0, 7]}
+
+
 def test_what_does_not_change_is_read_once(monkeypatch):
     reads = []
     found, _ = collected(monkeypatch, {"kernel": reader_that(read=lambda: reads.append(1) or {"release": "6"})}, static=("kernel",))

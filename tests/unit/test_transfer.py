@@ -22,7 +22,7 @@ NOBODY = 2**22 + 1
 
 
 def packed(content):
-    return gzip.compress(json.dumps(content).encode())
+    return gzip.compress(json.dumps(content).encode(), mtime=0)
 
 
 def printed(data):
@@ -82,11 +82,11 @@ def test_only_the_directory_of_the_job_is_removed(tmp_path):
         (packed({**RESULT, "schema_version": 2}), "another version"),
         (packed({**RESULT, "flows": "x"}), "no list of flows"),
         (packed([1]), "another version"),
-        (gzip.compress(b"{"), "no JSON"),
-        (gzip.compress(b"[" * 200_000), "no JSON"),
+        (gzip.compress(b"{", mtime=0), "no JSON"),
+        (gzip.compress(b"[" * 200_000, mtime=0), "no JSON"),
         (packed(RESULT)[:-9], "cut off"),
         (b"plain", "no gzip"),
-        (gzip.compress(b" " * (transfer.CONTENT_LIMIT + 1)), "more than"),
+        (gzip.compress(b" " * (transfer.CONTENT_LIMIT + 1), mtime=0), "more than"),
         (b"x" * (transfer.WIRE_LIMIT + 1), "larger than"),
     ],
 )

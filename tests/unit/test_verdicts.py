@@ -3,17 +3,15 @@
 from __future__ import annotations
 
 import json
-from pathlib import Path
 
-import jsonschema
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from ansible_collections.fleet.stall.plugins.plugin_utils import findings
-from tests.unit.simfleet import GRADES, PARAMETERS, SPARSE, Fleet, fault, lab_hosts, many_hosts, not_measured, stalls
+from tests.unit import contract
+from tests.unit.simfleet import EPOCH_S, GRADES, PARAMETERS, SPARSE, Fleet, fault, lab_hosts, many_hosts, not_measured, stalls
 
-SCHEMA = json.loads((Path(__file__).parents[2] / "docs" / "findings.schema.json").read_text(encoding="utf-8"))
 WINDOW = {"dense": PARAMETERS["window_s"], "sparse": SPARSE["window_s"]}
 BAD, MILD, HELD = ((0.1, 0.13), (0.7, 1.5)), ((0.03, 0.05), (1.5, 2.5)), ((0.06, 0.12), (0.8, 1.6))
 
@@ -28,8 +26,7 @@ def run(fleet: Fleet, missing: dict | None = None) -> dict:
     manifest = fleet.manifest()
     evidence = {**fleet.evidence(manifest), **(missing or {})}
     found = findings.build(manifest, evidence, GRADES)
-    jsonschema.Draft202012Validator(SCHEMA).validate(found)
-    json.dumps(found, allow_nan=False)
+    contract.holds(found)
     assert len(found["hosts"]) == len(fleet.hosts)
     return found
 
@@ -105,6 +102,40 @@ def test_two_bad_hosts_at_the_same_time_are_both_named_in_order(rates):
     assert others_clear(found, "node-a1-2", "node-b2-1")
     assert abs(found["hosts"][0]["severity"]["events"] - len(worse)) <= 1
     assert abs(found["hosts"][1]["severity"]["events"] - len(milder)) <= 1
+
+
+def test_a_stall_that_only_its_own_host_could_see_elsewhere_is_not_the_other_hosts_too():
+    """While all other probers of node-a1-2 are late themselves, only node-b2-1, which stalls, is there to see it slow."""
+    worse, milder = stalls("worse", 30, *BAD), [(5.2, 0.04), (12.1, 0.045), (20.3, 0.04)]
+    worse = [(start, length) for start, length in worse if all(abs(start - other) > 0.3 for other, _ in milder)]
+    fleet = Fleet(faults=[fault("host:node-a1-2", worse), fault("host:node-b2-1", milder)])
+    manifest = fleet.manifest()
+    evidence = fleet.evidence(manifest)
+    for host in {flow["source"] for flow in manifest["flows"] if flow["target"] == "node-a1-2"} - {"node-b2-1"} | {"node-a1-2"}:
+        evidence[host]["lateness"]["late"] = [[round((EPOCH_S + start - 0.02) * 1e9), 100.0] for start, _ in milder]
+    found = rows(findings.build(manifest, evidence, GRADES))
+    assert found["node-a1-2"]["severity"]["events"] == len(worse)
+    assert found["node-b2-1"]["severity"]["events"] == len(milder)
+
+
+def test_requests_alone_accuse_no_sender_whose_plain_probes_were_late():
+    """What answers all of them, a pod say, can be slow as well."""
+    fleet = Fleet(faults=[fault("source:outside-1", [(12.4, 0.03)], lambda flow: flow["layer"] in ("http", "nodeport"))])
+    manifest = fleet.manifest()
+    evidence = fleet.evidence(manifest)
+    evidence["outside-1"]["lateness"]["late"] = [[round((EPOCH_S + 12.39) * 1e9), 50.0]]
+    found = findings.build(manifest, evidence, GRADES)
+    assert "source" not in {entry["kind"] for entry in found["coincident"]}
+
+
+def test_what_a_stalling_host_sends_is_no_second_fault():
+    """Its own probes see each stall for longer than those of others do."""
+    true = stalls("rx", 30, *MILD)
+    longer = [(start, length + 0.06) for start, length in true]
+    found = run(Fleet(faults=[fault("host:node-b2-1", true), fault("source:node-b2-1", longer)]))
+    assert found["coincident"] == []
+    assert found["hosts"][0]["severity"]["events"] == len(true)
+    assert verdict(found["hosts"][0]) == ("stalling", "receiver", "node")
 
 
 @pytest.mark.parametrize("second", ["node-a1-1", "node-b2-1"])
@@ -239,7 +270,7 @@ def test_hosts_left_out_say_so(change, reason):
 
 def test_no_evidence_at_all_leaves_every_host_not_measured():
     found = findings.build(Fleet().manifest(), {}, GRADES)
-    jsonschema.Draft202012Validator(SCHEMA).validate(found)
+    contract.holds(found)
     assert {row["status"] for row in found["hosts"]} == {"not_measured"}
     assert found["run"]["hosts_measured"] == 0
 

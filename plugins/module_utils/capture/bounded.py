@@ -8,6 +8,7 @@ place: strace blocks it). The kernel ends the tool with the guard, the guard wit
 in our process group, so that whoever kills the group kills them too; timeout(1) would leave it, and leave the tool behind if it died.
 """
 
+import contextlib
 import os
 import resource
 import signal
@@ -46,6 +47,7 @@ class Tool:
         self.ended: Optional[float] = None
         # What it exited with, 128 + the signal that killed it, or None: it runs, or its guard was killed.
         self.code: Optional[int] = None
+        self._spent_s = 0.0
         self._complaints = output + ".err"
         self._told = False
         parent = os.getpid()
@@ -61,11 +63,12 @@ class Tool:
         """Whether it still runs. Tells it to end when its file is nearly as long as it may get; never waits."""
         if self.ended is None:
             try:
-                ended, status = os.waitpid(self._guard, os.WNOHANG)
+                ended, status, used = os.wait4(self._guard, os.WNOHANG)
             except ChildProcessError:  # someone else here has waited for it
-                ended, status = self._guard, int(signal.SIGKILL)
+                ended, status, used = self._guard, int(signal.SIGKILL), None
             if ended:
                 self.ended = time.monotonic()
+                self._spent_s = used.ru_utime + used.ru_stime if used else self._spent_s
                 self.code = os.WEXITSTATUS(status) if os.WIFEXITED(status) else None
             elif self.size() >= SOFT_SHARE * self.max_bytes:
                 self.end()
@@ -81,6 +84,12 @@ class Tool:
         """Pass a SIGUSR2 on to it, which has perf write down what it has."""
         if self.poll():
             os.kill(self._guard, signal.SIGUSR2)
+
+    def cpu_s(self) -> float:
+        """CPU time of it and its guard so far. What has ended cost what it did."""
+        if self.ended is None:
+            self._spent_s = sum(map(_cpu_s, self.pids()))
+        return self._spent_s
 
     def pids(self) -> List[int]:
         """Its guard's and its own, as far as they are known."""
@@ -123,6 +132,14 @@ class Tool:
                 os.unlink(path)
             except OSError:
                 pass
+
+
+def _cpu_s(pid: int) -> float:
+    """CPU time so far of a process that still runs and of the children it has waited for, 0 if there is none."""
+    with contextlib.suppress(OSError, ValueError, IndexError), open(f"/proc/{pid}/stat") as file:
+        fields = file.read().rpartition(")")[2].split()
+        return sum(int(field) for field in fields[14 - 3 : 18 - 3]) / os.sysconf("SC_CLK_TCK")
+    return 0.0
 
 
 def _guard(argv: Sequence[str], seconds: float, max_bytes: int, out: str, complaints: str, parent: int) -> None:

@@ -25,11 +25,12 @@ def found(session: Any, files: List[str], straced: Optional[Dict[str, Any]]) -> 
     seen = gaps.find(rows, gaps.intervals(plan["flows"]), int(plan["threshold_ms"] * 1e6))
     kept = sorted(sorted(seen, key=lambda gap: gap["start_ns"] - gap["end_ns"])[:MOST_GAPS], key=lambda gap: gap["start_ns"])
     handlers = gaps.handlers(rows)[:MOST_HANDLERS]
-    recording = stacks.read(files)
+    recording = stacks.read(files, {gap["cpu"] for gap in seen})
     session.warnings += recording.problems
     blocks, holes = stacks.timed(recording, kept, int(1e9 / plan["stack_hz"]))
     table = Table()
-    calls = [call_row(each, clock) for each in chosen(witness.calls, kept)] + (straced or {}).get("slow_calls", [])
+    traced = [dict(row, start_ns=clock.steady(row["start_ns"])) for row in (straced or {}).get("slow_calls", [])]
+    calls = [call_row(each, clock) for each in chosen(witness.calls, kept)] + traced
     for pid in [row["tid"] for row in handlers] + [run.tid for run in blocks if run.tid] + [call["pid"] for call in calls]:
         witness.meet(pid)
     return {

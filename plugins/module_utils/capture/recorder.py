@@ -50,6 +50,8 @@ class Recorder:
         self.ready = False
         self.cpus: List[int] = []
         self.bytes_written = 0
+        # All that were started, the last of which may run.
+        self.tools: List[bounded.Tool] = []
         self._workdir = workdir
         self._until = time.monotonic() + seconds
         self._quiet_every = seconds / QUIET_LOOKS
@@ -81,10 +83,9 @@ class Recorder:
             self._tool = bounded.Tool(argv, max(1.0, self._until - self._started), FILE_BYTES, prefix)
         except OSError as error:
             self.reason = f"perf: {error.strerror or error}"
-        return self._tool is not None
-
-    def pids(self) -> List[int]:
-        return self._tool.pids() if self._tool else []
+            return False
+        self.tools.append(self._tool)
+        return True
 
     def want(self) -> None:
         """A stall has just ended: keep what led to it."""

@@ -6,7 +6,7 @@
 import posixpath
 from typing import Any, Dict, List, NamedTuple, Optional, Sequence, Tuple, Union
 
-from ansible_collections.fleet.stall.plugins.module_utils.capture import rxprogram, syscalls
+from ansible_collections.fleet.stall.plugins.module_utils.capture import callprogram, rxprogram, syscalls
 from ansible_collections.fleet.stall.plugins.module_utils.capture.gaps import Handled
 
 # Where these file systems are mounted everywhere. Hierarchies of cgroup v1 are one level below: which one, the names don't tell.
@@ -35,12 +35,16 @@ class SlowCall(NamedTuple):
 
 
 class Heartbeat(NamedTuple):
+    """`refused`: TCP rows of this turn that were not written, being too many."""
+
     at_ns: int
+    refused: int = 0
 
 
 class Watched(NamedTuple):
-    """How many system calls were looked at in the last half second."""
+    """How many system calls were looked at in this turn: of this process, or of all (None), which comes after those."""
 
+    pid: Optional[int]
     calls: int
 
 
@@ -53,7 +57,7 @@ class Parser:
     def __init__(self, flows: Sequence[Dict[str, Any]], mark: str) -> None:
         self.mark = mark
         self._rows = (f"@r{mark}a[", f"@r{mark}b[")
-        self._watched = f"@n{mark}: "
+        self._watched, self._loud = f"@n{mark}: ", f"@l{mark}["
         self._echo = {flow["id"]: flow["id"] for flow in flows if flow["protocol"] == "icmp"}
         self._tcp: Dict[Tuple[int, int, int, Optional[int]], int] = {}
         for flow in flows:
@@ -67,13 +71,19 @@ class Parser:
             if line.startswith(self._rows):
                 return self._handled(line)
             if line.startswith(self._watched):
-                return Watched(int(line[len(self._watched) :]))
+                return Watched(None, callprogram.COUNTED_SHARE * int(line[len(self._watched) :]))
+            if line.startswith(self._loud):
+                pid, _, calls = line[len(self._loud) :].partition("]: ")
+                return Watched(int(pid), callprogram.COUNTED_SHARE * int(calls))
             if not line.startswith(self.mark):
                 return None
             kind, _, rest = line[len(self.mark) :].partition(" ")
             if kind == "c":
-                return _slow_call(rest.split(" ", 8))
-            return Heartbeat(int(rest)) if kind == "h" else None
+                return _slow_call(rest.split(" ", 9))
+            if kind == "h":
+                at, tcp = map(int, rest.split(" "))
+                return Heartbeat(at, max(0, tcp - rxprogram.TCP_ROWS))
+            return None
         except (ValueError, IndexError, OverflowError):
             return None
 
@@ -100,9 +110,9 @@ def _native(value: int) -> int:
 
 
 def _slow_call(words: List[str]) -> SlowCall:
-    start, duration, on_cpu, cpu, pid, tid, number, fd = map(int, words[:8])
-    comm, *file = words[8].rsplit("|", 5)
-    call = syscalls.name(number)
+    start, duration, on_cpu, cpu, pid, tid, number, compat, fd = map(int, words[:9])
+    comm, *file = words[9].rsplit("|", 5)
+    call = syscalls.name(number, compat=compat != 0)
     by_fd = syscalls.takes_descriptor(call) and fd < 1 << 31
     about = tuple(file) if by_fd and file and file[0] else ()
     return SlowCall(start, duration, on_cpu, cpu, pid, tid, comm, call, fd if by_fd else None, about)

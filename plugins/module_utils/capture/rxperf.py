@@ -75,8 +75,9 @@ class PerfTrace:
                 self.reason = f"perf: {error.strerror or error}"
         return bool(self._tools)
 
-    def pids(self) -> List[int]:
-        return [pid for tool in self._tools.values() for pid in tool.pids()]
+    @property
+    def tools(self) -> List[bounded.Tool]:
+        return list(self._tools.values())
 
     def poll(self) -> Tuple[List[Handled], List[SlowCall]]:
         """Nothing yet; never waits but for the moment that tells perf trace's clock."""

@@ -3,8 +3,9 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """The bpftrace program of a capture, made for one host: who handled each probe, and which system calls kept a CPU for long.
 
-What handled probes goes into maps that are printed twice a second: a line at a time would wake bpftrace up for each probe, on the CPU and
-in the path that is being measured. Of two maps, one is filled while the other is printed.
+What handled probes goes into maps that are printed four times a second: a line at a time would wake bpftrace up for each probe, on the CPU
+and in the path that is being measured. Of two maps, one is filled while the other is printed. The time tells which, since each look at a
+map is one more miss of the cache in that path.
 
 Fields of struct sk_buff: __netif_receive_skb_core, where the tracepoint is, has skb->data at the network header; icmp_rcv, before
 icmp_echo, has the transport header set. Constants are in the byte order of the host, since the kernel's words are read as they lie.
@@ -17,21 +18,34 @@ import sys
 from typing import Any, Dict, List, Sequence, Tuple
 
 from ansible_collections.fleet.stall.plugins.module_utils import wire
-from ansible_collections.fleet.stall.plugins.module_utils.capture import syscalls
+from ansible_collections.fleet.stall.plugins.module_utils.capture import callprogram
 
-HEARTBEAT_MS = 500
+TURN_MS = 250
+# A map is filled for 2^28 ns, which is longer than a turn: so each is printed before it is filled again.
+FILLED_BITS = 28
 # Probes are shorter; a host's bulk traffic is not looked at any further.
 LONGEST_PACKET = 1200
-# TCP rows a second: others may talk to a probed port from a probed source as well.
-TCP_ROWS_PER_S = 2000
+FIRST_MAP = f"($n >> {FILLED_BITS}) & 1"
+# TCP rows in a turn: others may talk to a probed port from a probed source as well.
+TCP_ROWS = 1000
 # Names of files are cut off here: a BPF program has 512 bytes of stack, and four names on it.
 NAME_BYTES = 40
 HEADERS = ("linux/skbuff.h", "linux/netdevice.h", "net/net_namespace.h")
-CALL_HEADERS = ("linux/sched.h", "linux/fs.h", "linux/fdtable.h", "linux/dcache.h")
 
 
-def program(source: str, token: int, flows: Sequence[Dict[str, Any]], netns: int, slow_call_ms: float, mark: str, btf: bool = True) -> str:
+def program(
+    source: str,
+    token: int,
+    flows: Sequence[Dict[str, Any]],
+    netns: int,
+    slow_call_ms: float,
+    mark: str,
+    btf: bool = True,
+    passed_over: Sequence[int] = (),
+) -> str:
     """The program's text. `source`: "tracepoint" or "kprobe"; `netns`: inode of this host's network namespace; 0 ms: no slow calls.
+
+    The calls of the processes `passed_over` are not looked at.
 
     Without `btf`, the kernel's types come from its headers, which must be installed then.
 
@@ -39,31 +53,43 @@ def program(source: str, token: int, flows: Sequence[Dict[str, Any]], netns: int
     Lines that it prints (numbers in decimal, packet words as they lie in memory):
     ``@rMARKa[NSECS, CPU, PID, TID, KIND, WORD, WORD, WORD]: COMM`` a handled probe, in no order: KIND 0, an echo request, with FLOW,
     NUMBER, 0; KIND 4 or 6, a SYN or a segment with data, with the last word of the source ADDRESS, PORTS, SEQUENCE.
-    ``MARKh NSECS`` after all probes that were handled before the last of these.
-    ``@nMARK: CALLS`` system calls that were looked at in the last half second; what each of them costs, the host pays.
-    ``MARKc START NSECS ON_CPU CPU PID TID CALL FD COMM|FSTYPE|NAME|PARENT|..`` a slow call.
+    ``MARKh NSECS TCP`` after all probes that were handled before the last of these; how many TCP rows there were to be written in
+    this turn, of which TCP_ROWS were.
+    ``@lMARK[PID]: CALLS`` and ``@nMARK: CALLS`` how many system calls were looked at in this turn, in COUNTED_SHARE: of the loudest
+    processes, then of all.
+    ``MARKc START NSECS ON_CPU CPU PID TID CALL COMPAT FD COMM|FSTYPE|NAME|PARENT|..`` a slow call; COMPAT not 0: made by the 32-bit ABI.
     """
     parts = [_kprobe(token, netns)] if source == "kprobe" else [_tracepoint(token, flows, netns)]
     if slow_call_ms:
-        parts.append(_slow_calls(slow_call_ms))
+        parts.append(callprogram.program(slow_call_ms, TURN_MS, passed_over))
     parts.append(_turn())
     if not btf:
-        parts.insert(0, "\n".join(f"#include <{header}>" for header in HEADERS + (CALL_HEADERS if slow_call_ms else ())))
-    return "\n".join(parts).replace('printf("', f'printf("{mark}').replace("@rows", f"@r{mark}").replace("@calls", f"@n{mark}") + "\n"
+        parts.insert(0, "\n".join(f"#include <{header}>" for header in HEADERS + (callprogram.HEADERS if slow_call_ms else ())))
+    text = "\n".join(parts).replace('printf("', f'printf("{mark}')
+    for name, letter in (("@rows", "r"), ("@calls", "n"), ("@loud", "l")):
+        text = text.replace(name, f"@{letter}{mark}")
+    return text + "\n"
 
 
 def _turn() -> str:
     """Print one map while the other is filled, then the heartbeat."""
-    return f"""interval:ms:{HEARTBEAT_MS} {{
-  @quota = (uint64)0;
-  if (@side == 0) {{ @side = (uint64)1; print(@rowsa); clear(@rowsa); }} else {{ @side = (uint64)0; print(@rowsb); clear(@rowsb); }}
-  printf("h %lu\\n", nsecs);
+    return f"""interval:ms:{TURN_MS} {{
+  $n = nsecs;
+  $tcp = @tcp;
+  @tcp = (uint64)0;
+  if (({FIRST_MAP}) == 0) {{ print(@rowsb); clear(@rowsb); }} else {{ print(@rowsa); clear(@rowsa); }}
+  printf("h %lu %lu\\n", $n, $tcp);
 }}"""
 
 
+def filled_until(at_ns: int) -> int:
+    """Until when the map is filled that is filled at that time."""
+    return ((at_ns >> FILLED_BITS) + 1) << FILLED_BITS
+
+
 def _row(kind: int, *words: str) -> str:
-    key = f"[nsecs, cpu, pid, tid, {kind}, {', '.join(words)}] = comm;"
-    return f"if (@side == 0) {{ @rowsa{key} }} else {{ @rowsb{key} }}"
+    key = f"[$n, cpu, pid, tid, {kind}, {', '.join(words)}] = comm;"
+    return f"$n = nsecs; if (({FIRST_MAP}) == 0) {{ @rowsa{key} }} else {{ @rowsb{key} }}"
 
 
 def word(packed: bytes) -> int:
@@ -128,9 +154,12 @@ def _tcp_part(family: int, flows: Sequence[Dict[str, Any]], netns: int) -> str:
       $f = *($t + 13);
       if ({matches}) {{
         if (($f & 18) == 2 || (($f & 2) == 0 && {length} > $l + (*($t + 12) >> 4) * 4)) {{
-          if (@quota < {TCP_ROWS_PER_S} && $skb->dev->nd_net.net->ns.inum == {netns}) {{
-            @quota = @quota + 1;
-            {_row(family, "$a", "*(uint32 *)$t", "*(uint32 *)($t + 4)")}
+          if ($skb->dev->nd_net.net->ns.inum == {netns}) {{
+            $rows = @tcp;
+            @tcp = $rows + 1;
+            if ($rows < {TCP_ROWS}) {{
+              {_row(family, "$a", "*(uint32 *)$t", "*(uint32 *)($t + 4)")}
+            }}
           }}
         }}
       }}"""
@@ -164,40 +193,3 @@ def _kprobe(token: int, netns: int) -> str:
     return f"""kprobe:icmp_echo {{
   $skb = (struct sk_buff *)arg0;{_echo("$skb->head + $skb->transport_header", wire.ECHO[4], token, netns)}
 }}"""
-
-
-def _slow_calls(slow_call_ms: float) -> str:
-    """Calls on a CPU for most of their time; those that wait for others are not looked at, which is what keeps it cheap.
-
-    Both ends leave out the same calls: the end of one of these would be taken for that of the call before it, with all that its
-    thread computed in between.
-
-    sum_exec_runtime lags by up to a tick, hence two fifths where half would be meant. At the end bpftrace lets go of sys_enter
-    first, so what sys_exit says from then on is not to be believed.
-    """
-    waits = " && ".join(f"args->id != {number}" for number in syscalls.waits())
-    names = ", ".join(f"str({'$d->' + 'd_parent->' * level}d_name.name)" for level in range(4))
-    return f"""tracepoint:raw_syscalls:sys_enter /{waits}/ {{
-  @s[tid] = (nsecs, curtask->se.sum_exec_runtime, (uint64)args->args[0]);
-  @calls = count();
-}}
-tracepoint:raw_syscalls:sys_exit /{waits}/ {{
-  $s = @s[tid];
-  $n = nsecs - $s.0;
-  if ($s.0 > 0 && $n >= {int(slow_call_ms * 1e6)}) {{
-    $r = curtask->se.sum_exec_runtime - $s.1;
-    if ($r * 5 >= $n * 2) {{
-      $t = curtask->files->fdt;
-      if ($s.2 < $t->max_fds) {{
-        $d = (*($t->fd + $s.2))->f_path.dentry;
-        printf("c %lu %lu %lu %d %d %d %d %lu %s|%s|%s|%s|%s|%s\\n", $s.0, $n, $r, cpu, pid, tid, args->id, $s.2,
-          comm, str($d->d_sb->s_type->name), {names});
-      }} else {{
-        printf("c %lu %lu %lu %d %d %d %d %lu %s|||||\\n", $s.0, $n, $r, cpu, pid, tid, args->id, $s.2, comm);
-      }}
-    }}
-  }}
-}}
-tracepoint:sched:sched_process_exit {{ delete(@s[tid]); }}
-interval:ms:{HEARTBEAT_MS} {{ print(@calls); clear(@calls); }}
-END {{ clear(@s); clear(@calls); }}"""

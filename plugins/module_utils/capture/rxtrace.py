@@ -8,31 +8,27 @@ bpftrace writes to a file and the file is looked at ten times a second: a pipe w
 
 import binascii
 import os
+import re
 import time
-from typing import Any, Dict, List, Optional, Tuple
+from typing import Any, Dict, List, Optional, Sequence, Tuple
 
 from ansible_collections.fleet.stall.plugins.module_utils import sockets
-from ansible_collections.fleet.stall.plugins.module_utils.capture import bounded, rxprogram
+from ansible_collections.fleet.stall.plugins.module_utils.capture import bounded, callbudget, rxprogram
 from ansible_collections.fleet.stall.plugins.module_utils.capture.clock import monotonic_ns
 from ansible_collections.fleet.stall.plugins.module_utils.capture.gaps import Handled, order
 from ansible_collections.fleet.stall.plugins.module_utils.capture.rxlines import Heartbeat, Parser, SlowCall, Watched
+from ansible_collections.fleet.stall.plugins.module_utils.counters.source import text_or_none
 
 MOST_BYTES = 48 << 20
 READ_BYTES = 1 << 20
 MOST_ROWS = 400000
-# Of a map: probes in half a second, threads in system calls.
-MOST_KEYS = 16384
+# Of a map: probes of a turn, threads.
+LEAST_KEYS, MOST_KEYS = 1 << 11, 1 << 17
+TURN_S = rxprogram.TURN_MS / 1000
 NETNS = "/proc/self/ns/net"
 BTF = "/sys/kernel/btf/vmlinux"
 # What is tried, best first: where the packets are seen, and whether slow calls are watched as well.
 ATTEMPTS = (("tracepoint", True), ("tracepoint", False), ("kprobe", True), ("kprobe", False))
-# What looking at one system call costs the thread that makes it.
-CALL_S = 0.5e-6
-# More calls a second than that are not looked at: 5 % of a CPU on a small host, 1 % of all CPUs on a large one.
-MOST_CALLS_PER_S = 100000
-MOST_CALLS_PER_CPU_S = 20000
-# So many half seconds in a row.
-BUSY_TURNS = 2
 HARMLESS = "RLIMIT_MEMLOCK"
 COMPLAINTS_BYTES = 4000
 
@@ -72,13 +68,19 @@ class RxTrace:
         self._tail: Optional[Tail] = None
         self._until = time.monotonic() + seconds
         self.bytes_written = 0
+        # All that were started, the last of which may run.
+        self.tools: List[bounded.Tool] = []
         self._turn: List[Handled] = []
         self._stopped_ns: Optional[int] = None
         self.rows_omitted = 0
-        self.calls_watched = 0
-        self._busy_turns = 0
+        self.rows_lost = 0
+        self.rows_refused = 0
+        self.budget = callbudget.Budget(os.cpu_count() or 1, TURN_S)
+        self._loud: Dict[int, int] = {}
+        self._passed_over: List[str] = []
+        self._over_budget = False
         self._calls_until_ns: Optional[int] = None
-        self._calls_reason: Optional[str] = None
+        self._keys = map_keys(plan["flows"], threads_here())
 
     def start(self) -> bool:
         """Start the next program that may work. False, with `reason`, if none is left."""
@@ -90,22 +92,22 @@ class RxTrace:
         netns = os.stat(NETNS).st_ino
         slow_ms = self._plan["slow_call_ms"] if self._calls else 0
         btf = os.path.exists(BTF)
-        text = rxprogram.program(self._source, self._plan["token"], self._plan["flows"], netns, slow_ms, self._mark, btf)
+        text = rxprogram.program(
+            self._source, self._plan["token"], self._plan["flows"], netns, slow_ms, self._mark, btf, self._pids_passed_over()
+        )
         program, output = (os.path.join(self._workdir, name) for name in ("rx.bt", "rx.out"))
         with open(program, "w") as file:
             file.write(text)
-        limits = [f"BPFTRACE_STRLEN={rxprogram.NAME_BYTES}", f"BPFTRACE_MAP_KEYS_MAX={MOST_KEYS}"]
+        limits = [f"BPFTRACE_STRLEN={rxprogram.NAME_BYTES}", f"BPFTRACE_MAP_KEYS_MAX={self._keys}"]
         argv = [str(bounded.find("env")), *limits, str(bounded.find("bpftrace")), "-B", "line", program]
         try:
             self._tool = bounded.Tool(argv, max(1.0, self._until - time.monotonic()), MOST_BYTES, output, to_stdout=True)
         except OSError as error:
             self.reason = f"bpftrace: {error.strerror or error}"
             return False
+        self.tools.append(self._tool)
         self._tail = Tail(output)
         return True
-
-    def pids(self) -> List[int]:
-        return self._tool.pids() if self._tool else []
 
     def poll(self) -> Tuple[List[Handled], List[SlowCall]]:
         """What came since the last look; never waits. A program that the host refuses makes room for the next one."""
@@ -113,7 +115,7 @@ class RxTrace:
             return [], []
         running = self._tool.poll()
         rows, calls = self._read(self._tail)
-        if self._busy_turns >= BUSY_TURNS and self._calls_until_ns is None:
+        if self._over_budget and self._calls_until_ns is None:
             self._calls_until_ns = monotonic_ns()
             self._tool.end()
         if not running and self._stopped_ns is None:
@@ -131,27 +133,31 @@ class RxTrace:
                 if self._calls_until_ns is None or found.start_ns + found.duration_ns < self._calls_until_ns:
                     calls.append(found)
             elif isinstance(found, Watched):
-                self._weigh(found.calls)
+                self._weigh(found)
             elif isinstance(found, Heartbeat):
                 self.ready = True
-                rows += self._turned()
+                self.rows_refused += found.refused
+                rows += self._turned(found.at_ns)
         return rows, calls
 
-    def _weigh(self, calls: int) -> None:
+    def _weigh(self, found: Watched) -> None:
         """See what looking at each system call costs the host."""
-        self.calls_watched += calls
-        rate = calls * 1000 // rxprogram.HEARTBEAT_MS
-        most = most_calls_per_s(os.cpu_count() or 1)
-        self._busy_turns = self._busy_turns + 1 if rate > most else 0
-        if self._busy_turns == BUSY_TURNS and self._calls_reason is None:
-            self._calls_reason = (
-                f"not watched to the end: the host makes {rate} system calls a second, and to look at each would cost it "
-                f"{rate * CALL_S * 100:.0f} % of a CPU (limit {most} a second)"
-            )
+        if found.pid is not None:
+            self._loud[found.pid] = found.calls
+            return
+        loud, self._loud = self._loud, {}
+        if self.budget.turn(found.calls, loud):
+            self._over_budget = True
+            self._passed_over = [
+                f"{text_or_none(f'/proc/{each.pid}/comm') or '?'} (pid {each.pid}, {each.per_s} a second)"
+                for each in self.budget.passed_over
+            ]
 
-    def _turned(self) -> List[Handled]:
-        """The rows of the last half second, put in order; they come in none."""
+    def _turned(self, until_ns: int) -> List[Handled]:
+        """The rows of this turn, put in order; they come in none."""
         rows, self._turn = sorted(self._turn, key=order), []
+        if len(rows) >= self._keys:
+            self.rows_lost += beyond(rows, min(until_ns, rxprogram.filled_until(rows[-1].at_ns)))
         kept = rows[: max(0, MOST_ROWS - len(self.rows))]
         self.rows += kept
         self.rows_omitted += len(rows) - len(kept)
@@ -160,9 +166,10 @@ class RxTrace:
     def _ended(self) -> None:
         assert self._tool is not None
         said = complaint(self._complaints()) or "ended without a word"
-        if self._calls and self._calls_until_ns is not None:
+        if self._over_budget:
             self.bytes_written += self._tool.size()
-            self._attempts = [(self._source, False)]
+            self._over_budget, self._calls_until_ns = False, None
+            self._attempts = [(self._source, self.budget.exceeded is None)]
             self.start()
             return
         if self.ready:
@@ -196,21 +203,56 @@ class RxTrace:
             rows += more[0]
             calls += more[1]
         self._tool.discard()
-        return rows + self._turned(), calls
+        return rows + self._turned(self._stopped_ns), calls
+
+    def _pids_passed_over(self) -> List[int]:
+        return [each.pid for each in self.budget.passed_over]
+
+    def problems(self) -> List[str]:
+        """What was not seen for want of room or of time, in sentences."""
+        found = []
+        if self.rows_omitted:
+            found.append(f"{self.rows_omitted} probes that were handled after the first {MOST_ROWS} were not looked at")
+        if self.rows_lost:
+            found.append(f"about {self.rows_lost} probes that were handled went unseen: more than {self._keys} in {TURN_S} s")
+        if self.rows_refused:
+            found.append(
+                f"{self.rows_refused} TCP segments to probed ports were not looked at: more than {rxprogram.TCP_ROWS} in {TURN_S} s"
+            )
+        if self._calls and threads_here() > self._keys:
+            found.append(f"slow system calls were watched of {self._keys} threads, this host has {threads_here()}")
+        if self._passed_over and self.budget.exceeded is None:
+            found.append(f"for the cost of it, slow system calls were not watched of {', '.join(self._passed_over)}")
+        return found
 
     def capabilities(self) -> Dict[str, Dict[str, Any]]:
         """The rows rx_trace and slow_calls of `capabilities`. What is available has a `how` even where it ended early."""
         reason = self.reason or (None if self.ready else "bpftrace did not get ready in the window")
-        calls = self._calls_reason or (reason if reason or self._calls else "; ".join(self._refusals))
-        watched = self.ready and self._calls and self._calls_reason is None
+        calls = self.budget.exceeded or (reason if reason or self._calls else "; ".join(self._refusals))
+        watched = self.ready and self._calls and self.budget.exceeded is None
         return {
             "rx_trace": sockets.capability(self.ready, self._source if self.ready else None, reason),
             "slow_calls": sockets.capability(watched, "bpf" if watched else None, calls),
         }
 
 
-def most_calls_per_s(cpus: int) -> int:
-    return max(MOST_CALLS_PER_S, MOST_CALLS_PER_CPU_S * cpus)
+def beyond(rows: Sequence[Handled], until_ns: int) -> int:
+    """How many rows a map has most likely refused that these have filled: as many a second as they were until then."""
+    first, last = rows[0].at_ns, rows[-1].at_ns
+    return max(1, (until_ns - last) * len(rows) // max(1, last - first))
+
+
+def map_keys(flows: Sequence[Dict[str, Any]], threads: int) -> int:
+    """Room in the program's maps: for twice the probes of a turn that are due, and twice the threads there are."""
+    due = sum(1000.0 / flow["interval_ms"] for flow in flows) * TURN_S + rxprogram.TCP_ROWS
+    wanted = int(2 * max(due, threads))
+    return min(MOST_KEYS, max(LEAST_KEYS, 1 << wanted.bit_length()))
+
+
+def threads_here() -> int:
+    """How many threads the host has (proc_loadavg(5)); 0 where that can't be read."""
+    found = re.search(r"\d+/(\d+)", text_or_none("/proc/loadavg") or "")
+    return int(found.group(1)) if found else 0
 
 
 def unavailable() -> Optional[str]:

@@ -11,6 +11,7 @@ from typing import Any, Callable, Dict, List, Optional, Union
 
 from ansible_collections.fleet.stall.plugins.module_utils import observer, sockets
 from ansible_collections.fleet.stall.plugins.module_utils.capture import (
+    bounded,
     connections,
     evidence,
     gaps,
@@ -23,7 +24,7 @@ from ansible_collections.fleet.stall.plugins.module_utils.capture import (
     tracefs,
     witness,
 )
-from ansible_collections.fleet.stall.plugins.module_utils.capture.clock import Clock
+from ansible_collections.fleet.stall.plugins.module_utils.capture.clock import Clock, monotonic_ns
 from ansible_collections.fleet.stall.plugins.module_utils.capture.recorder import GAPS_TO_KNOW, Recorder
 from ansible_collections.fleet.stall.plugins.module_utils.counters.source import Unavailable
 
@@ -54,6 +55,7 @@ class Session:
         seconds = self.ends - time.monotonic() + TOOLS_OUTLIVE_S
         self.clock = Clock()
         self.rx: Union[rxtrace.RxTrace, rxperf.PerfTrace] = rxtrace.RxTrace(plan, seconds, workdir)
+        self._before_rx: List[bounded.Tool] = []
         self.recorder = Recorder(plan["stack_hz"], seconds, plan["bytes_limit"], workdir)
         self.witness = witness.Witness()
         self.strace: Optional[strace_stage.Stage] = None
@@ -83,7 +85,6 @@ class Session:
             time.sleep(POLL_S)
         before = self._spent()
         self.setup_cpu_s = sum(before.values())
-        self.clock.mark()
         looked_at_connections = not self.plan["connections"]
         while time.monotonic() < self.ends and not should_stop():
             self._look()
@@ -91,22 +92,26 @@ class Session:
                 looked_at_connections = True
                 self._look_at_connections()
             time.sleep(max(0.0, min(QUICK_POLL_S if self.strace else POLL_S, self.ends - time.monotonic())))
-        self.clock.mark()
         self.window_cpu_s = {part: round(spent - before[part], 3) for part, spent in self._spent().items()}
         if should_stop():
             self.warnings.append("the capture was told to end before the window did")
 
     def _spent(self) -> Dict[str, float]:
-        """CPU time so far, by part."""
-        return {"rx_trace": cpu_s(self.rx.pids()), "recorder": cpu_s(self.recorder.pids()), "own": round(_rusage_s(), 3)}
+        """CPU time so far, by part, with that of tools that have ended. The kernel counts those as our children, so as ours."""
+        parts = {"rx_trace": self._before_rx + self.rx.tools, "recorder": self.recorder.tools}
+        spent = {part: sum(tool.cpu_s() for tool in tools) for part, tools in parts.items()}
+        ended = sum(tool.cpu_s() for tools in parts.values() for tool in tools if tool.ended is not None)
+        return dict(spent, own=max(0.0, _rusage_s() - ended))
 
     def _share(self) -> float:
         """How much of the window is over."""
         return (time.monotonic() - self.starts) / max(0.001, self.ends - self.starts)
 
     def _look(self) -> None:
+        self.clock.mark()
         rows, calls = self.rx.poll()
         if isinstance(self.rx, rxtrace.RxTrace) and self.rx.reason and not self.rx.ready:
+            self._before_rx = self.rx.tools
             self.rx = rxperf.PerfTrace(self.plan, self.ends - time.monotonic() + TOOLS_OUTLIVE_S, self.workdir, self.rx.reason)
             self.rx.start()
         found = [late for late in map(self._finder.add, rows) if late]
@@ -165,12 +170,14 @@ class Session:
         straced = self.strace.finish() if self.strace else None
         held = self.packets.finish() if self.packets else None
         _be_nice(LATER_NICENESS)
+        self.clock.mark()
+        if self.clock.problem():
+            self.warnings.append(str(self.clock.problem()))
         found = evidence.found(self, files, straced)
-        left_out = self.rx.rows_omitted if isinstance(self.rx, rxtrace.RxTrace) else 0
-        if left_out:
-            found["omitted"]["handled"] = left_out
-            self.warnings.append(f"{left_out} probes that were handled after the first {rxtrace.MOST_ROWS} were not looked at")
-        found["packets"] = held
+        if isinstance(self.rx, rxtrace.RxTrace):
+            found["omitted"].update(evidence.omitted(handled=self.rx.rows_omitted + self.rx.rows_lost + self.rx.rows_refused))
+            self.warnings += self.rx.problems()
+        found["packets"] = held and [dict(row, at_ns=self.clock.steady(row["at_ns"])) for row in held]
         found["connections"] = self.connections
         found["omitted"].update(evidence.omitted(connections=self.connections_omitted))
         found["capabilities"] = self._capabilities(straced, held)
@@ -219,17 +226,17 @@ def capture(plan: Dict[str, Any], should_stop: Callable[[], bool], workdir: str)
         os.mkdir(workdir, 0o700)
         session = Session(plan, workdir)
         found["versions"].update(tools.versions())
-        started_ns = int(time.time() * 1e9)
+        started_ns = monotonic_ns()
         session.watch(should_stop)
-        ended_ns = int(time.time() * 1e9)
-        observed_s = max(0.0, (ended_ns - max(started_ns, int(plan["starts_at"] * 1e9))) / 1e9)
+        ended_ns = monotonic_ns()
+        observed_s = max(0.0, (ended_ns - max(started_ns, int(session.starts * 1e9))) / 1e9)
+        found.update(session.result())
         found["clock"] = {
-            "started_ns": started_ns,
-            "ended_ns": ended_ns,
+            "started_ns": session.clock.real(started_ns),
+            "ended_ns": session.clock.real(ended_ns),
             "observed_s": round(observed_s, 3),
             "skew_s": plan["skew_s"],
         }
-        found.update(session.result())
         found.update(status="measured", reason=None)
         if observed_s <= 0:
             found.update(status="failed", reason="the capture was ended before the window began")
@@ -256,16 +263,6 @@ def ours() -> List[int]:
     return [os.getpid(), os.getppid()]
 
 
-def cpu_s(pids: List[int]) -> float:
-    """CPU time so far of processes that still run."""
-    ticks = 0
-    for pid in pids:
-        with contextlib.suppress(OSError, ValueError, IndexError), open(f"/proc/{pid}/stat") as file:
-            fields = file.read().rpartition(")")[2].split()
-            ticks += sum(int(field) for field in fields[14 - 3 : 16 - 3])
-    return round(ticks / os.sysconf("SC_CLK_TCK"), 3)
-
-
 def _rusage_s() -> float:
     both = [resource.getrusage(who) for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN)]
     return sum(used.ru_utime + used.ru_stime for used in both)
@@ -273,13 +270,13 @@ def _rusage_s() -> float:
 
 def cost(began: float, session: Session) -> Dict[str, Any]:
     """`cost` of capture.json. What the tracer's program costs in the kernel is spent by those whom it traces: an estimate, apart."""
-    watched = session.rx.calls_watched if isinstance(session.rx, rxtrace.RxTrace) else 0
+    watched_s = session.rx.budget.spent_s if isinstance(session.rx, rxtrace.RxTrace) else 0.0
     own, children = resource.getrusage(resource.RUSAGE_SELF), resource.getrusage(resource.RUSAGE_CHILDREN)
     return {
         "cpu_s": round(_rusage_s(), 3),
         "setup_cpu_s": round(session.setup_cpu_s, 3),
         "window_cpu_s": session.window_cpu_s,
-        "traced_calls_cpu_s": round(watched * rxtrace.CALL_S, 3),
+        "traced_calls_cpu_s": round(watched_s, 3),
         "rss_kb": own.ru_maxrss + children.ru_maxrss,
         "wall_s": round(time.monotonic() - began, 3),
         "bytes_written": session.recorder.bytes_written + session.rx.bytes_written,

@@ -3,7 +3,7 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """What the flight recorder wrote down, as runs and folded stacks. Times as recorded (CLOCK_MONOTONIC, ns)."""
 
-from typing import Any, Dict, Iterable, List, NamedTuple, Optional, Sequence, Tuple
+from typing import Any, Collection, Dict, Iterable, List, NamedTuple, Optional, Sequence, Tuple
 
 from ansible_collections.fleet.stall.plugins.module_utils.profile import perfdata, runs
 from ansible_collections.fleet.stall.plugins.module_utils.profile.kallsyms import Symbols
@@ -27,33 +27,53 @@ class Recording(NamedTuple):
     problems: List[str]
 
 
-def read(paths: Sequence[str]) -> Recording:
-    """All samples of the files, oldest first."""
+def read(paths: Sequence[str], at_fault: Collection[int] = ()) -> Recording:
+    """The samples of the files, oldest first: of all together no more than MOST_SAMPLES, those of the CPUs at fault before the others'."""
     if not paths:
         return Recording([], [], [], [])
     symbols = Symbols.load()
     problems = [] if symbols.available else [f"the stacks have no names: {symbols.reason}"]
     samples: List[Sample] = []
     spans: List[Span] = []
-    lost = 0
-    for path in paths:
+    lost = in_part = 0
+    for place, path in enumerate(paths):
         counts = Counts()
+        room = (MOST_SAMPLES - len(samples)) // (len(paths) - place)
         try:
             with open(path, "rb") as file:
-                found = sorted(perfdata.read(file, symbols if symbols.available else None, counts), key=_time)
+                taken, whole = _within(perfdata.read(file, symbols if symbols.available else None, counts), room, at_fault)
         except (OSError, ProfileError) as error:
             problems.append(f"a recording of perf can't be read: {error}")
             continue
         lost += counts.lost
-        samples += found
-        spans += covered(found)
-        if len(samples) > MOST_SAMPLES:
-            problems.append(f"of {len(paths)} recordings only the first {paths.index(path) + 1} were read")
-            break
+        in_part += not whole
+        taken.sort(key=_time)
+        samples += taken
+        spans += covered(taken)
+    if in_part:
+        which = f"the CPUs whose probes waited ({', '.join(map(str, sorted(at_fault)))})" if at_fault else "the first samples"
+        problems.append(
+            f"of {len(paths)} recordings {in_part} held more samples than there is room for ({MOST_SAMPLES}): only {which} were read"
+        )
     if lost > LOST_SHARE * len(samples):
         problems.append(f"perf lost {lost} samples, {len(samples)} are there")
     samples.sort(key=_time)
     return Recording(samples, spans, sorted({sample.cpu for sample in samples}), problems)
+
+
+def _within(samples: Iterable[Sample], room: int, cpus: Collection[int]) -> Tuple[List[Sample], bool]:
+    """As many as there is room for, and whether these are all. Where they get too many, those of other CPUs are let go first."""
+    kept: List[Sample] = []
+    whole = True
+    for sample in samples:
+        if whole and len(kept) >= room:
+            whole = False
+            kept = [each for each in kept if each.cpu in cpus] if cpus else kept
+        if len(kept) >= room:
+            break
+        if whole or sample.cpu in cpus:
+            kept.append(sample)
+    return kept, whole
 
 
 def _time(sample: Sample) -> int:

@@ -11,7 +11,7 @@ from ansible_collections.fleet.stall.plugins.module_utils.counters.source import
 
 
 class Hierarchy(NamedTuple):
-    """A mounted cgroup tree; `whole` is False where only a part of it is visible, as in a container."""
+    """A mounted cgroup tree; `whole` is False where only a part of it is visible, as in a container (see `hierarchies`)."""
 
     path: str
     version: int
@@ -40,7 +40,16 @@ def _unescaped(path: str) -> str:
 
 
 def hierarchies() -> List[Hierarchy]:
-    return parse_mountinfo(text("/proc/self/mountinfo"))
+    """The hierarchies that are mounted here. In a cgroup namespace of its own a container's part looks like the root of a tree."""
+    return [
+        hierarchy._replace(whole=hierarchy.whole and is_root(hierarchy.path, hierarchy.version))
+        for hierarchy in parse_mountinfo(text("/proc/self/mountinfo"))
+    ]
+
+
+def is_root(path: str, version: int) -> bool:
+    """Whether a directory is the root of its hierarchy: there alone v1 has a release_agent, and v2 no cgroup.events."""
+    return os.path.exists(f"{path}/release_agent") if version == 1 else not os.path.exists(f"{path}/cgroup.events")
 
 
 def with_controller(found: List[Hierarchy], controller: str) -> Optional[Hierarchy]:

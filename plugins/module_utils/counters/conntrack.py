@@ -7,14 +7,25 @@ from typing import Any, Dict
 
 from ansible_collections.fleet.stall.plugins.module_utils.counters.source import Unavailable, number_or_none, text
 
-SUMMED = ("found", "invalid", "insert_failed", "drop", "early_drop", "error", "search_restart", "clash_resolve", "chain_toolong")
+# Our name, and what the header of nf_conntrack_standalone.c calls it; it kept old words for new columns.
+SUMMED = {
+    "found": "found",
+    "invalid": "invalid",
+    "insert_failed": "insert_failed",
+    "drop": "drop",
+    "early_drop": "early_drop",
+    "error": "icmp_error",
+    "search_restart": "search_restart",
+    "clash_resolve": "clashres",
+    "chain_toolong": "chainlength",
+}
 
 
 def parse(content: str) -> Dict[str, int]:
     """Sums over the CPUs of /proc/net/stat/nf_conntrack: a header of names, then a row of hexadecimal numbers per CPU."""
     header, *rows = content.splitlines() or [""]
     table = [dict(zip(header.split(), (int(word, 16) for word in row.split()))) for row in rows]
-    return {name: sum(row[name] for row in table) for name in SUMMED if table and name in table[0]}
+    return {name: sum(row[column] for row in table) for name, column in SUMMED.items() if table and column in table[0]}
 
 
 def read() -> Dict[str, Any]:

@@ -75,4 +75,4 @@ def _config(release: str) -> Optional[str]:
         with gzip.open("/proc/config.gz", "rb") as file:
             return file.read(1 << 20).decode("ascii", "replace")
     except OSError:
-        return text_or_none(f"/boot/config-{release}")
+        return text_or_none(f"/boot/config-{release}") or text_or_none(f"/lib/modules/{release}/config")

@@ -6,7 +6,8 @@
 import errno
 import os
 import time
-from typing import Any, Dict, Iterable, List, Optional, Tuple
+from collections import deque
+from typing import Any, Deque, Dict, Iterable, List, Optional, Tuple
 
 from ansible_collections.fleet.stall.plugins.module_utils.counters.source import Unavailable
 
@@ -21,6 +22,7 @@ KINDS = (
     ("soft_lockup", "soft lockup"),
     ("hard_lockup", "hard LOCKUP"),
     ("rcu_stall", "detected stall"),
+    ("rcu_stall", "detected expedited stall"),
     ("hogged_cpu", "hogged CPU for"),
     ("drop_caches", "drop_caches:"),
     ("rt_throttling", "RT throttling activated"),
@@ -43,11 +45,17 @@ KINDS = (
 
 
 def parse(record: str) -> Optional[Tuple[int, float, str]]:
-    """(sequence, seconds since boot, message) of a record "6,339,5140900,-;NET: Registered ..."; None for what is not one."""
+    """(sequence, seconds since boot, message) of a record "6,339,5140900,-;NET: Registered ..."; None for what is not one.
+
+    The first number holds the facility above its three lowest bits; what a program wrote into the log has another than the kernel's 0,
+    and its message is left empty.
+    """
     head, separator, rest = record.partition(";")
     fields = head.split(",")
-    if not separator or len(fields) < 3 or not (fields[1].isdigit() and fields[2].isdigit()):
+    if not separator or len(fields) < 3 or not all(field.isdigit() for field in fields[:3]):
         return None
+    if int(fields[0]) >> 3:
+        rest = ""
     return int(fields[1]), int(fields[2]) / 1e6, rest.partition("\n")[0]
 
 
@@ -79,7 +87,9 @@ def reduce(start: Dict[str, Any], end: Optional[Dict[str, Any]]) -> Tuple[Dict[s
     if end is None or start["last_sequence"] is None:
         return start, end
     new = [line for line in end["lines"] if line["sequence"] > start["last_sequence"]]
-    counts = {kind: count - start["counts"].get(kind, 0) for kind, count in end["counts"].items()}
+    # What grew older than a day since then makes the difference too small; the lines that were kept show how much at the least.
+    kinds = [line["kind"] for line in new]
+    counts = {kind: max(count - start["counts"].get(kind, 0), kinds.count(kind)) for kind, count in end["counts"].items()}
     return start, dict(end, lines=new, counts={kind: count for kind, count in counts.items() if count > 0})
 
 
@@ -96,14 +106,16 @@ def read() -> Dict[str, Any]:
     return dict(select(records, time.monotonic()), complete=complete)
 
 
-def _records(descriptor: int) -> Tuple[List[str], bool]:
-    records: List[str] = []
-    until = time.monotonic() + READ_S
-    while len(records) < MOST_RECORDS and time.monotonic() < until:
+def _records(descriptor: int) -> Tuple[Iterable[str], bool]:
+    """The newest records, and whether they are all there are. The log can only be read from its oldest on."""
+    records: Deque[str] = deque(maxlen=MOST_RECORDS)
+    seen, until = 0, time.monotonic() + READ_S
+    while time.monotonic() < until:
         try:
             records.append(os.read(descriptor, 8192).decode("utf-8", "replace"))
+            seen += 1
         except BlockingIOError:
-            return records, True
+            return records, seen <= MOST_RECORDS
         except OSError as error:
             # EPIPE: the record was overwritten while we read; the next read goes on after it.
             if error.errno != errno.EPIPE:

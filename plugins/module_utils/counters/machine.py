@@ -8,6 +8,9 @@ from typing import Any, Dict, Optional
 
 from ansible_collections.fleet.stall.plugins.module_utils.counters.source import text, text_or_none
 
+# The first CPU's lines are enough: on a big host there are a megabyte of them.
+CPUINFO_BYTES = 8192
+
 
 def virtualisation(vendor: Optional[str], product: Optional[str], hypervisor: Optional[str], cpuinfo: Optional[str]) -> Optional[str]:
     """A hint in a word or two, None if nothing says that this is a virtual machine. A hint, since firmware can say anything."""
@@ -30,7 +33,7 @@ def read() -> Dict[str, Any]:
             text_or_none("/sys/class/dmi/id/sys_vendor"),
             text_or_none("/sys/class/dmi/id/product_name"),
             text_or_none("/sys/hypervisor/type"),
-            text_or_none("/proc/cpuinfo"),
+            text_or_none("/proc/cpuinfo", CPUINFO_BYTES),
         ),
         "cpus_online": text_or_none("/sys/devices/system/cpu/online"),
     }

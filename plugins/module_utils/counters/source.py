@@ -30,10 +30,10 @@ def text(path: str, limit: int = LIMIT) -> str:
     return b"".join(chunks).decode("utf-8", "replace")
 
 
-def text_or_none(path: str) -> Optional[str]:
+def text_or_none(path: str, limit: int = LIMIT) -> Optional[str]:
     """As `text`, stripped; None where the file can't be read or is empty."""
     try:
-        return text(path).strip() or None
+        return text(path, limit).strip() or None
     except Unavailable:
         return None
 

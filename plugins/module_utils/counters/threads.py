@@ -42,6 +42,8 @@ def read() -> Dict[str, Any]:
     threads = {pid: thread for pid, thread in ((pid, _thread(pid)) for pid in pids) if thread}
     if not threads:
         raise Unavailable("no ksoftirqd or napi thread can be seen (a PID namespace, or hidepid on /proc)")
+    if not any(thread["timeslices"] for thread in threads.values()):
+        raise Unavailable("the kernel does not account run delay (CONFIG_SCHEDSTATS, or from 5.14 the delayacct option)")
     return {"threads": threads, "complete": complete}
 
 

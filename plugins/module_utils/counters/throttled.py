@@ -51,16 +51,24 @@ def _has_quota(path: str, version: int) -> bool:
 
 
 def reduce(start: Dict[str, Any], end: Optional[Dict[str, Any]]) -> Tuple[Dict[str, Any], Optional[Dict[str, Any]]]:
-    """Both readings with only the groups whose throttling grew in between, the ten that lost most. A group that is new counts from 0."""
+    """Both readings with only the groups whose throttling grew in between, the ten that lost most. A group that is new counts from 0.
+
+    Where the first reading was cut short, a group that is not in it may be an old one: its numbers since boot are no growth.
+    """
     if end is None:
         return dict(start, groups={}), None
     grown = {}
+    # A group that was removed and made again, as at a restart of its unit, is a new one of the same name.
+    same = {path for path, now in end["groups"].items() if now["periods"] >= start["groups"].get(path, {}).get("periods", 0)}
+    before_of = {path: group for path, group in start["groups"].items() if path in same}
     for path, now in end["groups"].items():
-        before = start["groups"].get(path, {"throttled": 0, "throttled_us": 0})
+        if path not in start["groups"] and not start["complete"]:
+            continue
+        before = before_of.get(path, {"throttled": 0, "throttled_us": 0})
         if now["throttled"] > before["throttled"] or now["throttled_us"] > before["throttled_us"]:
             grown[path] = now["throttled_us"] - before["throttled_us"]
     top = sorted(grown, key=lambda path: (-grown[path], path))[:TOP]
     return (
-        dict(start, groups={path: start["groups"][path] for path in top if path in start["groups"]}),
+        dict(start, groups={path: before_of[path] for path in top if path in before_of}),
         dict(end, groups={path: end["groups"][path] for path in top}, grown=len(grown)),
     )

@@ -9,8 +9,10 @@ from ansible_collections.fleet.stall.plugins.module_utils.counters.source import
 
 PATH = "/proc/vmstat"
 NAMES = (
+    "allocstall_dma",
     "allocstall_dma32",
     "allocstall_normal",
+    "allocstall_high",
     "allocstall_movable",
     "compact_stall",
     "compact_fail",

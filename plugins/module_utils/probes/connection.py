@@ -23,6 +23,8 @@ from ansible_collections.fleet.stall.plugins.module_utils.probes.responses impor
 FIRST_BACKOFF_NS = 100000000
 LONGEST_BACKOFF_NS = 2000000000
 READ_SIZE = 65536
+# So that a service that never stops sending does not hold up the other flows; what is left is read at the next wake-up.
+READS_AT_ONCE = 64
 CLOSED_BY_PEER = "connection closed by the service"
 
 
@@ -211,7 +213,9 @@ class Kept(Connection):
             self._drop("send: " + sockets.reason_of(error))
 
     def _read(self) -> None:
-        while self._channel is not None and self._connected:
+        for _read in range(READS_AT_ONCE):
+            if self._channel is None or not self._connected:
+                return
             try:
                 got = self._channel.read()
                 if got is None:

@@ -97,7 +97,8 @@ class Flow:
         self.local_port: Optional[int] = None
         self._histogram = Histogram()
         self._baseline = Baseline()
-        self._extractor = StallExtractor(shared.threshold_ns, self.interval_ns, self.lost_run, self._keep)
+        self._fresh: List[Event] = []
+        self._extractor = StallExtractor(shared.threshold_ns, self.interval_ns, self.lost_run, self._fresh.append)
         self._answers = 0
         self._lost_in_row = self._single_losses = 0
         self._events: List[Tuple[float, int, Event]] = []
@@ -230,17 +231,23 @@ class Flow:
             self._histogram.add(missing // 1000)
             missing -= self.interval_ns
 
-    def _keep(self, event: Event) -> None:
-        start, length = event["start_ns"], event["duration_ms"]
-        if self.shared.lateness.explains(start, start + int(length * 1e6)):
-            self._own_lateness += 1
+    def keep(self) -> None:
+        """Take in the events that are over, but for those that own lateness explains.
+
+        Not as they end: a prober that was held up reads the replies before its next wake-up tells how late it is.
+        """
+        if not self._fresh:
             return
-        if self._is_chance(event):
-            return
-        self._events_total += 1
-        heapq.heappush(self._events, (length, start, event))
-        if len(self._events) > self.shared.event_limit:
-            self._omitted_ms += heapq.heappop(self._events)[0]
+        for event in self._fresh:
+            start, length = event["start_ns"], event["duration_ms"]
+            if self.shared.lateness.explains(start, start + int(length * 1e6)):
+                self._own_lateness += 1
+            elif not self._is_chance(event):
+                self._events_total += 1
+                heapq.heappush(self._events, (length, start, event))
+                if len(self._events) > self.shared.event_limit:
+                    self._omitted_ms += heapq.heappop(self._events)[0]
+        self._fresh.clear()
 
     def _is_chance(self, event: Event) -> bool:
         """A short run of lost probes on a flow that loses single ones all along is loss."""
@@ -251,6 +258,7 @@ class Flow:
     def report(self) -> Dict[str, Any]:
         """The flow's row in observe.json. Probes without a reply or a timeout yet are neither received nor lost."""
         self._extractor.close()
+        self.keep()
         events = [event for _length, _start, event in sorted(self._events, key=lambda item: item[1]) if not self._is_chance(event)]
         total = self._events_total - (len(self._events) - len(events))
         self._baseline.refresh()

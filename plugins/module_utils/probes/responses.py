@@ -4,9 +4,15 @@
 
 """When a response is complete: HTTP/1.1 (RFC 7230, 3.3.3) and plain request/response protocols. Bodies are counted, not kept."""
 
+import re
 from typing import Any
 
 HEAD_LIMIT = 65536
+LINE_LIMIT = 8192
+# More digits than a length can have are none; Unicode has digits that int() does not take.
+STATUS = re.compile(r"[1-9][0-9][0-9](?![0-9])")
+LENGTH = re.compile(r"[0-9]{1,18}\Z")
+CHUNK_SIZE = re.compile(rb"[0-9A-Fa-f]{1,15}\Z")
 
 
 class BadResponse(Exception):
@@ -41,12 +47,15 @@ class HttpResponse:
     def feed(self, data: bytes) -> bool:
         if self._body is None:
             self._head += data
-            head, end, data = self._head.partition(b"\r\n\r\n")
-            if not end:
-                if len(self._head) > HEAD_LIMIT:
-                    raise BadResponse(f"the head of the HTTP response is longer than {HEAD_LIMIT} bytes")
-                return False
-            self._read_head(head)
+            while self._body is None:
+                head, end, data = self._head.partition(b"\r\n\r\n")
+                if not end:
+                    if len(self._head) > HEAD_LIMIT:
+                        raise BadResponse(f"the head of the HTTP response is longer than {HEAD_LIMIT} bytes")
+                    return False
+                self._read_head(head)
+                # After a provisional answer (1xx) comes the next head.
+                self._head = b"" if self._body else data
         return self._body.feed(data)
 
     def end_of_stream(self) -> bool:
@@ -55,8 +64,10 @@ class HttpResponse:
     def _read_head(self, head: bytes) -> None:
         first, _end, rest = head.decode("latin-1").partition("\r\n")
         version, _space, status = first.partition(" ")
-        if not version.startswith("HTTP/1.") or not status[:3].isdigit():
+        if not version.startswith("HTTP/1.") or not STATUS.match(status):
             raise BadResponse("the answer is not HTTP/1")
+        if status.startswith("1"):
+            return
         fields = {}
         for line in rest.split("\r\n"):
             name, _colon, value = line.partition(":")
@@ -70,7 +81,7 @@ class HttpResponse:
             self._body = _Counted(0)
         elif fields.get("transfer-encoding", "identity") != "identity":
             self._body = _Chunked()
-        elif length.isdigit():
+        elif LENGTH.match(length):
             self._body = _Counted(int(length))
         else:
             self.keep_alive = False
@@ -105,6 +116,8 @@ class _Chunked:
             self._skip -= skipped
             line, end, data = data[skipped:].partition(b"\n")
             self._line += line
+            if len(self._line) > LINE_LIMIT:
+                raise BadResponse(f"a line between the chunks of the HTTP response is longer than {LINE_LIMIT} bytes")
             if not end:
                 return False
             line, self._line = self._line.strip(), b""
@@ -115,10 +128,10 @@ class _Chunked:
         return False
 
     def _start_chunk(self, line: bytes) -> None:
-        try:
-            size = int(line.split(b";")[0], 16)
-        except ValueError:
-            raise BadResponse("a chunk of the HTTP response has no size") from None
+        digits = line.split(b";")[0].strip()
+        if not CHUNK_SIZE.match(digits):
+            raise BadResponse("a chunk of the HTTP response has no size")
+        size = int(digits, 16)
         if size:
             self._skip = size + 2
         else:

@@ -156,6 +156,9 @@ class Stacks:
         for frame in reversed(innermost_first):
             # what does not say (an inlined function) is where its caller is; a stack that says nothing is the kernel's
             in_kernel = in_kernel if frame.kernel is None else frame.kernel
+            if in_kernel is False and kernel:
+                # nothing in user mode is called from the kernel: what looked like it was rubbish on the user's stack
+                user, kernel = user + kernel, []
             (user if in_kernel is False else kernel).append(frame.name)
         return tuple((user if self._keep_user else [USER] if user else []) + kernel)
 

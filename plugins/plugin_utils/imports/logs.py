@@ -68,7 +68,7 @@ class Logs:
 
 def read(directory: str | Path, slow_call_ms: float) -> Logs:
     """Every file of the directory; what is no log is named in the warnings. Raises LogsError."""
-    base = Path(directory).expanduser()
+    base = Path(os.path.expanduser(directory))
     try:
         names = sorted(entry.name for entry in os.scandir(base))
     except OSError as error:
