@@ -9,9 +9,11 @@ PYTHON := $(BIN)/python
 AS_ROOT := tests/bootstrap/as-root.sh
 SETUP := $$(tests/bootstrap/python.sh) tests/venvs.py ensure
 
+VM_TOOLS := $(if $(filter vm_%,$(SCENARIO)),vm-tools)
+
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
-.PHONY: help diagnose test lint unit integration soak bench lab-up lab-down clean run-venv dev-venv lab-tools
+.PHONY: help diagnose test lint unit integration soak test-vm bench lab-up lab-down clean run-venv dev-venv lab-tools vm-tools
 
 help: ## Say what there is
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' Makefile
@@ -20,7 +22,7 @@ ifdef INVENTORY
 diagnose: run-venv ## Find the hosts that stall: of INVENTORY=path, else of a lab raised for it (SCENARIO=two_bad, KEEP=1); ARGS to ansible-playbook
 	@exec $(BIN)/ansible-playbook -i $(INVENTORY) diagnose.yml $(ARGS)
 else
-diagnose: run-venv lab-tools
+diagnose: run-venv lab-tools $(VM_TOOLS)
 	@exec $(AS_ROOT) $(PYTHON) -m tests.with_lab $(SCENARIO) $(BIN)/ansible-playbook -i {lab}/inventory.yml diagnose.yml $(ARGS)
 endif
 
@@ -46,19 +48,22 @@ integration: dev-venv lab-tools ## Integration tests on the lab (root; ARGS to p
 	@$(PYTHON) tests/venvs.py ensure --optional 2.16 new
 	@$(PYTHON) tests/bootstrap/galaxy.py || echo 'fleet.stall: skipped: without kubernetes.core its tests are'
 	@$(PYTHON) tests/bootstrap/packages.py kubernetes || echo 'fleet.stall: skipped: without a kubectl its tests are'
-	$(AS_ROOT) $(PYTHON) -m pytest tests/integration -m "not lab and not slow" -n 2 --dist loadgroup $(ARGS)
+	$(AS_ROOT) $(PYTHON) -m pytest tests/integration -m "not lab and not slow and not vm" -n 2 --dist loadgroup $(ARGS)
 	$(AS_ROOT) $(PYTHON) -m pytest tests/integration -m "lab and not slow" $(ARGS)
 
 soak: dev-venv lab-tools ## Five minutes without faults: nothing may be found; each culprit five times, the rare one too (root, an hour)
-	@$(AS_ROOT) env FLEET_STALL_CLEAN_S=300 $(PYTHON) -m pytest tests/integration -k "clean and not two_labs" $(ARGS)
-	@$(AS_ROOT) $(PYTHON) -m pytest tests/integration -m slow $(ARGS)
+	@$(AS_ROOT) env FLEET_STALL_CLEAN_S=300 $(PYTHON) -m pytest tests/integration -m "not vm" -k "clean and not two_labs" $(ARGS)
+	@$(AS_ROOT) $(PYTHON) -m pytest tests/integration -m "slow and not vm" $(ARGS)
 	@for round in 1 2 3 4 5; do $(AS_ROOT) env FLEET_STALL_SOAK=1 $(PYTHON) -m pytest tests/integration/test_culprits.py -rP -k "not clean" $(ARGS) || exit 1; done
+
+test-vm: dev-venv lab-tools vm-tools ## Integration tests on real machines in QEMU: kernels, reboots, upgrades (root; some minutes more the first time)
+	$(AS_ROOT) $(PYTHON) -m pytest tests/integration/vm $(ARGS)
 
 bench: dev-venv lab-tools ## Measure, as JSON (root)
 	@$(PYTHON) tests/bootstrap/packages.py bench
 	@$(AS_ROOT) $(PYTHON) -m tests.bench $(ARGS)
 
-lab-up: run-venv lab-tools ## Raise the lab with SCENARIO= and leave it up
+lab-up: run-venv lab-tools $(VM_TOOLS) ## Raise the lab with SCENARIO= and leave it up
 	@$(AS_ROOT) $(PYTHON) -m tests.lab up --scenario $(SCENARIO) --id $(ID)
 
 lab-down: run-venv ## Take that lab down
@@ -75,6 +80,9 @@ run-venv:
 
 dev-venv:
 	@$(SETUP) dev
+
+vm-tools:
+	@$(PYTHON) tests/bootstrap/packages.py vm
 
 lab-tools:
 	@$(PYTHON) tests/bootstrap/packages.py lab

@@ -36,6 +36,13 @@ TOOLS = {
         "fping": {"apt-get": "fping", "dnf": "fping"},
         "hping3": {"apt-get": "hping3", "dnf": "hping3"},
     },
+    "vm": {
+        "mke2fs": {"apt-get": "e2fsprogs", "dnf": "e2fsprogs"},
+        "mmdebstrap": {"apt-get": "mmdebstrap", "dnf": "mmdebstrap"},
+        "qemu-img": {"apt-get": "qemu-utils", "dnf": "qemu-img"},
+        "qemu-system-x86_64": {"apt-get": "qemu-system-x86", "dnf": "qemu-system-x86-core"},
+        "sfdisk": {"apt-get": "fdisk", "dnf": "util-linux"},
+    },
     "kubernetes": {
         "kubectl": {"apt-get": "kubernetes-client", "dnf": "kubernetes-client"},
     },

@@ -8,8 +8,8 @@ from tests.lab import scenario
 
 from .conftest import SOAK
 
-# A stall a minute is for a long look, and so for `make soak`
-NAMES = [name for name in scenario.names() if SOAK or name != "burst"]
+# A stall a minute is for a long look, and so for `make soak`; machines of their own are `make test-vm`'s
+NAMES = [name for name in scenario.names() if (SOAK or name != "burst") and not scenario.load(name).virtual]
 
 
 def named(coincident: list[dict]) -> set[str]:

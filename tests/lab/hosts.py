@@ -43,6 +43,11 @@ def key_pair() -> tuple[str, str]:
     return private.decode(), public.decode()
 
 
+def write_key(path: Path, private: str) -> None:
+    path.touch(mode=0o600)
+    path.write_text(private)
+
+
 def start_sshd(lab: Topology, host: Host, authorized: str, cpus: Sequence[int], log: Path, keep: Sequence[Path]) -> tuple[int, str]:
     """Start the host's sshd; returns its pid and the host's public key. `keep`: see namespaces.become_host."""
     private, public = key_pair()
@@ -53,9 +58,7 @@ def start_sshd(lab: Topology, host: Host, authorized: str, cpus: Sequence[int], 
         (run / "sshd").mkdir(mode=0o755)
         (run / "sshd_config").write_text(SSHD_CONFIG)
         (run / "authorized_keys").write_text(authorized + "\n")
-        key = run / "ssh_host_key"
-        key.touch(mode=0o600)
-        key.write_text(private)
+        write_key(run / "ssh_host_key", private)
 
     sshd = shutil.which("sshd", path="/usr/sbin:/sbin:/usr/bin:/usr/local/sbin")
     assert sshd, "preflight makes sure of sshd"

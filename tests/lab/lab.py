@@ -16,6 +16,8 @@ from .raised import Raised
 from .scenario import Scenario
 from .state import Record
 from .topology import Topology
+from .vm import fleet as vm
+from .vm import image
 
 SSHD_WITHIN_S = 20
 FRESH_ENOUGH_S = 300
@@ -28,8 +30,10 @@ def up(lab_id: str, asked: dict) -> tuple[Record, bool]:
     is kept if it is the same and its faults will live a while longer, else it is taken down first.
     """
     wanted = scenario.load(asked["scenario"])
-    if asked["hosts"] and wanted.faults:
+    if asked["hosts"] and (wanted.faults or wanted.virtual):
         raise ValueError(f"--hosts raises plain hosts, which scenario {wanted.name} does not fit: use --scenario clean")
+    if wanted.virtual:
+        image.ensure()
     with state.lab_lock(lab_id):
         return _up(lab_id, asked, wanted)
 
@@ -79,10 +83,29 @@ def _raise(record: Record, wanted: Scenario) -> None:
     directory = Path(record.directory)
     for part in ("truth", "log"):
         (directory / part).mkdir(parents=True, exist_ok=True)
-    lab = topology.flat(record.slot, record.asked["hosts"]) if record.asked["hosts"] else topology.fleet(record.slot)
+    lab = _topology(record, wanted)
     for name in record.asked["pythons"]:
         lab.host(name)
     network.raise_fabric(lab)
+    if lab.virtual:
+        vm.up(lab, directory, wanted.faults)
+    else:
+        _raise_namespaces(lab, directory, record, wanted)
+    _describe(lab, directory, wanted, record.asked)
+    record.processes = len(namespaces.processes(f"{topology.slot_prefix(lab.slot)}-"))
+    record.expires_at = state.now() + (vm.LIFETIME_S if lab.virtual else injector.LIFETIME_S)
+    record.ready = True
+    record.write()
+    state.make_current(directory)
+
+
+def _topology(record: Record, wanted: Scenario) -> Topology:
+    if wanted.virtual:
+        return topology.machines(record.slot)
+    return topology.flat(record.slot, record.asked["hosts"]) if record.asked["hosts"] else topology.fleet(record.slot)
+
+
+def _raise_namespaces(lab: Topology, directory: Path, record: Record, wanted: Scenario) -> None:
     with namespaces.links(lab.netns(network.FABRIC)) as fabric:
         for host in lab.hosts:
             network.raise_host(lab, fabric, host)
@@ -94,19 +117,11 @@ def _raise(record: Record, wanted: Scenario) -> None:
     for fault in wanted.faults:
         importlib.import_module(f".faults.{fault['kind']}", __package__).apply(raised, fault)
     raised.wait_for_injectors()
-    _describe(lab, directory, wanted, record.asked)
-    record.processes = len(namespaces.processes(f"{topology.slot_prefix(lab.slot)}-"))
-    record.expires_at = state.now() + injector.LIFETIME_S
-    record.ready = True
-    record.write()
-    state.make_current(directory)
 
 
 def _start_hosts(lab: Topology, directory: Path, asked: dict) -> dict[str, int]:
     private, public = hosts.key_pair()
-    key = directory / "ssh_key"
-    key.touch(mode=0o600)
-    key.write_text(private)
+    hosts.write_key(directory / "ssh_key", private)
     keep = hosts.interpreter_homes([asked["python"], *asked["pythons"].values()])
     # without faults there is no stall CPU to keep free
     cpus = preflight.host_cpus() if lab.nodes else preflight.usable_cpus()
@@ -120,7 +135,7 @@ def _start_hosts(lab: Topology, directory: Path, asked: dict) -> dict[str, int]:
 
 
 def _start_pod(lab: Topology, directory: Path) -> int:
-    node = lab.host(topology.POD_NODE)
+    node = lab.host(lab.pod_node)
     overlay.raise_overlay(lab)
     overlay.raise_pod(lab, node)
     overlay.expose(lab, node, services.NODE_PORTS)

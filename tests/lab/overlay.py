@@ -60,13 +60,17 @@ def raise_pod(lab: Topology, node: Host) -> None:
 
 
 def expose(lab: Topology, node: Host, ports: dict[int, int]) -> None:
-    """NodePorts on every kube node, as kube-proxy's iptables mode does it. `ports`: node port -> port of the pod."""
-    pod = pod_address(node)
-    dnat = "-A PREROUTING -p tcp --dport {} -m addrtype --dst-type LOCAL -j DNAT --to-destination {}:{}"
-    forward = [dnat.format(node_port, pod, port) for node_port, port in ports.items()]
-    rules = "\n".join(["*nat", *forward, f"-A POSTROUTING -d {pod} -m conntrack --ctstate DNAT -j MASQUERADE", "COMMIT", ""])
+    """NodePorts on every kube node. `ports`: node port -> port of the pod."""
+    rules = node_port_rules(pod_address(node), ports)
     for host in lab.nodes:
         namespaces.run(lab.netns(host.name), ["iptables-restore"], rules)
+
+
+def node_port_rules(pod: str, ports: dict[int, int]) -> str:
+    """What kube-proxy's iptables mode does, for iptables-restore."""
+    dnat = "-A PREROUTING -p tcp --dport {} -m addrtype --dst-type LOCAL -j DNAT --to-destination {}:{}"
+    forward = [dnat.format(node_port, pod, port) for node_port, port in ports.items()]
+    return "\n".join(["*nat", *forward, f"-A POSTROUTING -d {pod} -m conntrack --ctstate DNAT -j MASQUERADE", "COMMIT", ""])
 
 
 def pod_address(node: Host) -> str:

@@ -11,17 +11,20 @@ from .topology import Topology
 
 DIRECTORY = Path(__file__).parent / "scenarios"
 FAULTS = ("bastion", "busy", "down", "hold", "loss", "rt_hog", "rx_stall", "silent_sshd", "throttle")
+VM_FAULTS = ("bad_gate", "stall_injector", "zombies")
 
 
 @dataclass(frozen=True)
 class Scenario:
-    """`faults`: each {kind, at, parameters..}; `expect`: see `expected`; `variables`: added to the inventory."""
+    """`faults`: each {kind, at, parameters..}; `expect`: see `expected`; `variables`: added to the inventory; `virtual`: its hosts are
+    machines of their own (`vm/`), whose faults are kinds of `vm.faults`."""
 
     name: str
     description: str
     faults: list[dict]
     expect: dict
     variables: dict
+    virtual: bool = False
 
 
 def names() -> list[str]:
@@ -33,10 +36,12 @@ def load(name: str) -> Scenario:
     if name not in names():
         raise ValueError(f"no scenario {name!r}; there are {', '.join(names())}")
     content = yaml.safe_load((DIRECTORY / f"{name}.yml").read_text())
-    unknown = [fault["kind"] for fault in content["faults"] if fault["kind"] not in FAULTS]
+    virtual = content.get("virtual", False)
+    kinds = VM_FAULTS if virtual else FAULTS
+    unknown = [fault["kind"] for fault in content["faults"] if fault["kind"] not in kinds]
     if unknown:
-        raise ValueError(f"scenario {name}: no fault of kind {', '.join(unknown)}; there are {', '.join(FAULTS)}")
-    return Scenario(name, content["description"], content["faults"], content["expect"], content.get("variables", {}))
+        raise ValueError(f"scenario {name}: no fault of kind {', '.join(unknown)}; there are {', '.join(kinds)}")
+    return Scenario(name, content["description"], content["faults"], content["expect"], content.get("variables", {}), virtual)
 
 
 def expected(scenario: Scenario, lab: Topology) -> dict:

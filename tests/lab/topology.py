@@ -18,6 +18,8 @@ HOSTS_A_RACK_MAX = 240
 OUTSIDE = "outside"
 CONTROL = "control"
 POD_NODE = "node-b1-1"
+VM_RACKS = {"rack_a1": "dc_a", "rack_a2": "dc_a", "rack_b1": "dc_b"}
+VM_POD_NODE = "vm-b1-1"
 
 
 @dataclass(frozen=True)
@@ -49,6 +51,7 @@ class Topology:
     slot: int
     subnets: tuple[Subnet, ...]
     hosts: tuple[Host, ...]
+    virtual: bool = False
 
     @property
     def network(self) -> ipaddress.IPv4Network:
@@ -57,6 +60,11 @@ class Topology:
     @property
     def nodes(self) -> tuple[Host, ...]:
         return tuple(host for host in self.hosts if host.overlay_number)
+
+    @property
+    def pod_node(self) -> str:
+        """The node whose pod answers all NodePorts."""
+        return VM_POD_NODE if self.virtual else POD_NODE
 
     def host(self, name: str) -> Host:
         for host in self.hosts:
@@ -98,6 +106,17 @@ def fleet(slot: int) -> Topology:
             hosts.append(_host(slot, f"node-{letters}-{place}", number, rack, place, groups, overlay_number=number))
     hosts.append(_host(slot, "outside-1", len(hosts) + 1, subnets[-1], 1, (OUTSIDE,)))
     return Topology(slot, tuple(subnets), tuple(hosts))
+
+
+def machines(slot: int) -> Topology:
+    """Three machines of their own in two datacenters, a rack each, all of them kube nodes."""
+    subnets = _subnets(list(VM_RACKS))
+    hosts = []
+    for number, rack in enumerate(subnets[1:], start=1):
+        groups = ("kube_nodes", VM_RACKS[rack.name], rack.name)
+        name = f"vm-{rack.name.removeprefix('rack_')}-1"
+        hosts.append(_host(slot, name, number, rack, 1, groups, overlay_number=number))
+    return Topology(slot, tuple(subnets), tuple(hosts), virtual=True)
 
 
 def flat(slot: int, count: int) -> Topology:
