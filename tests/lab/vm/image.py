@@ -26,8 +26,9 @@ HERE = Path(__file__).parent
 CACHE = Path(".cache/vm")
 SUITE = "bookworm"
 PACKAGES = (
-    "systemd-sysv", "libpam-systemd", "dbus", "openssh-server", "python3", "iproute2", "iptables", "kmod", "procps", "ethtool",
-    "grub-pc", "initramfs-tools", "zstd", "e2fsprogs", "linux-perf", "strace", "bpftrace", "tcpdump",
+    "systemd-sysv", "libpam-systemd", "dbus", "kmod", "procps", "e2fsprogs", "grub-pc", "initramfs-tools", "zstd",
+    "openssh-server", "sudo", "python3", "python3-apt", "iproute2", "iptables", "iputils-ping", "ethtool",
+    "linux-perf", "strace", "bpftrace", "tcpdump",
 )  # fmt: skip
 TOOLS = (machine.QEMU, "qemu-img", "mmdebstrap", "mke2fs", "sfdisk")
 DISK_MB = 3072
