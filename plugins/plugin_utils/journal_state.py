@@ -171,14 +171,14 @@ def next_of(host: Host, planned: Mapping[str, Any], retry: bool = False) -> Next
         return Next(STEP, 0)
     if step.status == BEGUN:
         return Next(STEP, step.index, resumed=True)
+    if step.is_worse and planned["steps"][step.index].get("undo") and step.rolled_back is None:
+        return Next(ROLL_BACK, step.index)
     if host.cordoned:
         return Next(UNDRAIN, step.index) if host.is_healthy else _or_again(step, retry, "it is cordoned, and its health gate did not pass")
     if step.status == FAILED:
         return _or_again(step, retry, step.because or "its step failed")
     if step.verdict is None:
         return Next(VERIFY, step.index)
-    if step.is_worse and planned["steps"][step.index].get("undo") and step.rolled_back is None:
-        return Next(ROLL_BACK, step.index)
     return _after_verdict(step, planned)
 
 

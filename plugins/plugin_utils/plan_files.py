@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from ansible_collections.fleet.stall.plugins.plugin_utils import plan_check, plan_file, plan_make
-from ansible_collections.fleet.stall.plugins.plugin_utils.remediation import PLAN
+from ansible_collections.fleet.stall.plugins.plugin_utils.remediation import PLAN, Remediation
 from ansible_collections.fleet.stall.plugins.plugin_utils.rundir import RunDir, RunDirError
 
 
@@ -24,11 +24,17 @@ def replace(run: RunDir, plan: Mapping[str, Any], heading: str, only_see: bool) 
     """Write the plan, if it is a new one; whether it is. Raises RunDirError."""
     path = run.path / PLAN
     known = _known(path)
-    is_new = known is None or not plan_make.same(known, plan) or bool(plan_check.expired(known, datetime.now(timezone.utc)))
+    is_new = known is None or not plan_make.same(known, plan) or _is_over(run, known)
     if is_new and not only_see:
         _keep(path)
         run.write(path.name, plan_file.text(plan, heading))
     return is_new
+
+
+def _is_over(run: RunDir, known: Mapping[str, Any]) -> bool:
+    """Whether a plan can't be gone on with: its findings are too old, or it was changed after it was begun."""
+    campaign = Remediation.of_plan(run, known["plan"])
+    return bool(plan_check.expired(known, datetime.now(timezone.utc))) or (campaign.is_open and campaign.plan() != known)
 
 
 def _known(path: Path) -> dict[str, Any] | None:
@@ -41,7 +47,7 @@ def _known(path: Path) -> dict[str, Any] | None:
 def _keep(path: Path) -> None:
     """A plan that was edited is not lost to the next one. Raises RunDirError."""
     if path.exists():
-        made = datetime.fromtimestamp(path.stat().st_mtime, timezone.utc).strftime("%Y%m%dT%H%M%SZ")
+        made = datetime.fromtimestamp(path.stat().st_mtime, timezone.utc).strftime("%Y%m%dT%H%M%S.%fZ")
         try:
             path.rename(path.with_name(f"plan.{made}.yml"))
         except OSError as error:

@@ -8,7 +8,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 
 from ansible_collections.fleet.stall.plugins.plugin_utils import gates, journal_state
-from ansible_collections.fleet.stall.plugins.plugin_utils.journal_state import NOTHING, ROLL_BACK, STEP, UNDRAIN, VERIFY, Host
+from ansible_collections.fleet.stall.plugins.plugin_utils.journal_state import NOTHING, ROLL_BACK, STEP, VERIFY, Host
 
 
 class Killed(Exception):
@@ -69,8 +69,7 @@ class Controller:
                 index = self._state().hosts[host].step.index
                 self._note("verified", host=host, data={"verdict": verdicts[index] if index < len(verdicts) else "better"})
             for host in self._next_is(number, ROLL_BACK):
-                self.world.applied[host, self._state().hosts[host].step.index] = 0
-                self._note("rolled_back", host=host)
+                self._roll_back(host)
         if because := gates.verdict(self.plan, self._state(), number):
             self._note("wave_failed", wave=number, data={"because": because})
             self._note("stopped", data={"because": because, "failed": True})
@@ -87,20 +86,33 @@ class Controller:
             if not next_.resumed:
                 self._note("step_begun", host=host, wave=wave, step=next_.index, remedy=step["remedy"], data={"before": before})
             self._do(host, step, next_.index, before)
-        known = self._state().hosts.get(host) or Host(host)
-        if known.cordoned and known.is_healthy and next_.what != NOTHING:
-            assert next_.what in (STEP, UNDRAIN)
-            self._note("undrain_begun", host=host)
-            self.world.cordoned.discard(host)
-            self._note("undrained", host=host)
+        if next_.what != NOTHING:
+            self._give_back(host)
 
-    def _do(self, host: str, step: dict, index: int, before: dict) -> None:
+    def _roll_back(self, host: str) -> None:
+        index = self._state().hosts[host].step.index
+        self._drain(host, gates.planned(self.plan)[host]["steps"][index])
+        self.world.applied[host, index] = 0
+        self._note("rolled_back", host=host)
+        self._give_back(host)
+
+    def _drain(self, host: str, step: dict) -> None:
         if step["drain"]:
             # To a controller that comes back, a node it cordoned itself is simply cordoned.
             self._note("cordon_begun", host=host, data={"driver": "sim", "ours": host not in self.world.cordoned})
             self.world.cordoned.add(host)
             self._note("cordoned", host=host)
             self._note("drained", host=host)
+
+    def _give_back(self, host: str) -> None:
+        known = self._state().hosts.get(host) or Host(host)
+        if known.cordoned and known.is_healthy:
+            self._note("undrain_begun", host=host)
+            self.world.cordoned.discard(host)
+            self._note("undrained", host=host)
+
+    def _do(self, host: str, step: dict, index: int, before: dict) -> None:
+        self._drain(host, step)
         if step["remedy"] == "reboot":
             if self.world.boot_id(host) == before["boot_id"]:
                 self._note("reboot_begun", host=host, data={"boot_id": before["boot_id"]})

@@ -50,6 +50,10 @@ DONE = (BEGUN, line("step_done", changed=True))
         ((*DONE, line("verified", verdict="unknown")), Next(NOTHING)),
         ((*DONE, line("verified", verdict="worse")), Next(ROLL_BACK, 0)),
         ((*DONE, line("verified", verdict="worse"), line("rolled_back")), Next(NOTHING)),
+        # Killed while it was drained, or rebooted, for that: it is taken back all the same
+        ((*DONE, line("verified", verdict="worse"), line("cordon_begun", ours=True)), Next(ROLL_BACK, 0)),
+        ((*DONE, line("verified", verdict="worse"), line("cordon_begun", ours=True), line("reboot_begun")), Next(ROLL_BACK, 0)),
+        ((*DONE, line("verified", verdict="worse"), line("cordon_begun", ours=True), line("rolled_back")), Next(UNDRAIN, 0)),
         ((*DONE, line("verified", verdict="worse"), line("rollback_failed")), Next(NOTHING)),
     ],
 )
