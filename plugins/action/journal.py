@@ -30,6 +30,7 @@ def _known(host: Host) -> dict[str, Any]:
         "cordoned": host.cordoned,
         "drained": host.drained,
         "reboot": host.reboot,
+        "rebooted_from": host.rebooted_from,
         "gate": host.gate,
         "undrain": host.cordoned and host.is_healthy,
     }

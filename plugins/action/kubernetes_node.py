@@ -5,8 +5,10 @@ from __future__ import annotations
 
 import json
 import math
+import os
 import shlex
 import socket
+import time
 from collections.abc import Mapping
 from datetime import datetime, timezone
 from typing import Any
@@ -29,7 +31,7 @@ class ActionModule(ControllerAction):
     in_check_mode = True
 
     def act(self, task_vars: dict[str, Any]) -> dict[str, Any]:
-        self._vars = task_vars
+        self._vars, self._parent = task_vars, os.getppid()
         try:
             cluster.require()
             reached = Cluster(self._module, str(self._of("stall_kubeconfig", "")), str(self._of("stall_kube_context", "")))
@@ -65,7 +67,7 @@ class ActionModule(ControllerAction):
         if self._task.check_mode:
             pods = node_drain.look(reached, name, limits)
             return {"changed": not pods.gone, "evicted": sorted([*pods.evictable, *pods.leaving])}
-        evicted = node_drain.drain(reached, name, limits)
+        evicted = node_drain.drain(reached, name, limits, sleep=self._pause)
         return {"changed": bool(evicted), "evicted": evicted}
 
     def _checked(self, reached: Cluster, name: str, limits: Limits) -> dict[str, Any]:
@@ -82,6 +84,12 @@ class ActionModule(ControllerAction):
         if not self._task.check_mode:
             node_drain.wait_ready(reached, name, str(self._task.args["boot_id"]), limits)
         return {}
+
+    def _pause(self, seconds: float) -> None:
+        """A controller that was killed leaves this fork of it behind, which shall not go on while the next one is at work."""
+        time.sleep(seconds)
+        if os.getppid() != self._parent:
+            raise DrainError("the controller is gone")
 
     def _mark(self) -> str:
         """Who took it and when, for the eyes of people."""

@@ -58,6 +58,10 @@ reboot:
   description: How far a reboot of this step is, V(begun) or V(done).
   type: str
   returned: success
+rebooted_from:
+  description: The id of the boot that the reboot of this step was to end.
+  type: str
+  returned: success
 gate:
   description: How its health gate went, V(passed) or V(failed).
   type: str

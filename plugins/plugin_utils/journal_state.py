@@ -37,7 +37,7 @@ class Step:
 
 @dataclass
 class Host:
-    """How far a host is. `cordoned`: by us, and not given back yet; `reboot` and `gate` are of the last step."""
+    """How far a host is. `cordoned`: by us, and not given back yet; `reboot`, `rebooted_from` (a boot id), `gate`: of the last step."""
 
     host: str
     wave: int | None = None
@@ -45,6 +45,7 @@ class Host:
     cordoned: bool = False
     drained: bool = False
     reboot: str | None = None
+    rebooted_from: str | None = None
     gate: str | None = None
     boot_ids: list[str] = field(default_factory=list)
     """After reboots of ours."""
@@ -129,7 +130,8 @@ def _of_host(host: Host, line: Mapping[str, Any]) -> None:
     event, data = line["event"], line["data"]
     host.last, host.at = event, line["at"]
     if event == "step_begun":
-        host.wave, host.reboot, host.gate, host.drained = line["wave"], None, None, False
+        host.wave, host.drained = line["wave"], False
+        host.reboot = host.rebooted_from = host.gate = None
         host.steps[line["step"]] = Step(line["step"], line["remedy"], BEGUN, before=data.get("before"))
     elif event == "cordon_begun":
         # Cordoned by ourselves before the controller died, it looks like anybody's the second time.
@@ -139,7 +141,7 @@ def _of_host(host: Host, line: Mapping[str, Any]) -> None:
     elif event == "undrained":
         host.cordoned = host.drained = False
     elif event == "reboot_begun":
-        host.reboot, host.gate = BEGUN, None
+        host.reboot, host.rebooted_from, host.gate = BEGUN, data.get("boot_id"), None
     elif event == "rebooted":
         host.reboot = DONE
         host.boot_ids += [data["boot_id"]] if data.get("boot_id") else []
