@@ -47,7 +47,7 @@ unit: dev-venv lab-tools ## Unit tests (ARGS to pytest)
 integration: dev-venv lab-tools ## Integration tests on the lab (root; ARGS to pytest)
 	@$(PYTHON) tests/venvs.py ensure --optional 2.16 new
 	@$(PYTHON) tests/bootstrap/galaxy.py || echo 'fleet.stall: skipped: without kubernetes.core its tests are'
-	@$(PYTHON) tests/bootstrap/packages.py kubernetes || echo 'fleet.stall: skipped: without a kubectl its tests are'
+	@$(PYTHON) tests/bootstrap/packages.py kubernetes drain || echo 'fleet.stall: skipped: without kubectl or haproxy their tests are'
 	$(AS_ROOT) $(PYTHON) -m pytest tests/integration -m "not lab and not slow and not vm" -n 2 --dist loadgroup $(ARGS)
 	$(AS_ROOT) $(PYTHON) -m pytest tests/integration -m "lab and not slow" $(ARGS)
 

@@ -101,10 +101,11 @@ def test_a_long_list_is_cut():
 JSON = st.recursive(
     st.none() | st.booleans() | st.integers() | st.text(),
     lambda inner: st.lists(inner) | st.dictionaries(st.sampled_from(["metadata", "spec", "status", "ownerReferences", "volumes"]), inner),
+    max_leaves=12,
 )
 
 
-@given(st.lists(JSON), st.lists(JSON))
+@given(st.lists(JSON, max_size=3), st.lists(JSON, max_size=3))
 def test_objects_of_any_shape_are_sorted_and_told(pods, budgets):
     found = eviction.sort(pods)
     eviction.refusal(found)
