@@ -41,7 +41,7 @@ options:
     description: How long V(drained) and V(ready) may take, in seconds. By default C(stall_drain_timeout_s).
     type: float
 requirements:
-  - The collection kubernetes.core 5.0.0 or newer, and the Python package kubernetes, on the controller
+  - The collection kubernetes.core 5.1.0 or newer, and the Python package kubernetes, on the controller
 attributes:
   check_mode:
     support: full

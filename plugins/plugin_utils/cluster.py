@@ -19,8 +19,8 @@ from ansible_collections.fleet.stall.plugins.plugin_utils.kubernetes_objects imp
 from ansible_collections.fleet.stall.plugins.plugin_utils.text import printable
 
 COLLECTION = "kubernetes.core"
-# The first that runs on all cores that fleet.stall runs on, and waits for the last pod as well
-OLDEST = (5, 0)
+# The first that waits for the last pod as well, and not for one of a StatefulSet that is back elsewhere
+OLDEST = (5, 1)
 INSTALL = f"install it on the controller: ansible-galaxy collection install '{COLLECTION}:>={OLDEST[0]}.{OLDEST[1]}.0'"
 # The mark of a node that we cordoned; kept on the node, where it outlives the controller
 MARK = "fleet.stall/cordoned"

@@ -1,10 +1,13 @@
 """Which pods keep a node from being drained, which budget holds them, and which node a host is."""
 
+import importlib.machinery
+import json
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ansible_collections.fleet.stall.plugins.plugin_utils import eviction
+from ansible_collections.fleet.stall.plugins.plugin_utils import cluster, eviction
 from ansible_collections.fleet.stall.plugins.plugin_utils.kubernetes_nodes import NodeError, node_of
 
 
@@ -143,3 +146,64 @@ def test_a_node_is_told_by_all_hosts_of_the_inventory(hosts, found):
     else:
         with pytest.raises(NodeError, match="none of the 2 nodes .* set stall_node_name"):
             node_of(NODES, hosts, "a")
+
+
+# --- The collection that it takes ------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("version", "words"),
+    [
+        ("6.2.0", None),
+        ("5.1.0", None),
+        ("5.0.0", "needs a newer kubernetes.core than 5.0.0. Remedy: install it on the controller: ansible-galaxy .* --force"),
+        # A checkout has no manifest
+        (None, None),
+    ],
+)
+def test_an_old_collection_is_refused_with_the_remedy(version, words, tmp_path, monkeypatch):
+    if version:
+        (tmp_path / "MANIFEST.json").write_text(json.dumps({"collection_info": {"version": version}}))
+    spec = importlib.machinery.ModuleSpec("ansible_collections.kubernetes.core", None, is_package=True)
+    spec.submodule_search_locations = [str(tmp_path)]
+    monkeypatch.setattr("importlib.util.find_spec", lambda name: spec)
+    if words is None:
+        cluster.require()
+    else:
+        with pytest.raises(cluster.ClusterError, match=words):
+            cluster.require()
+
+
+def said(result):
+    """What a module's result comes to."""
+    with pytest.raises(cluster.ClusterError) as failure:
+        cluster.Cluster(lambda *_call: {"failed": True, **result}, "", "").node("n1")
+    return str(failure.value), failure.value.passing
+
+
+@pytest.mark.parametrize(
+    ("result", "words", "passing"),
+    [
+        ({"rc": 124, "msg": "MODULE FAILURE"}, "the API server did not answer within 60 s", True),
+        (
+            {"msg": "Failed to import the required Python library (kubernetes) on h's Python /usr/bin/python3."},
+            "install the Python package",
+            False,
+        ),
+        ({"msg": "Failed to retrieve node 'n1' due to: Unauthorized", "status": 401}, "log in to the cluster again", False),
+        ({"msg": 'Failed: {"message":"nodes is forbidden: User \\"u\\"","code":403}'}, 'nodes is forbidden: User "u". Remedy: give', False),
+        ({"msg": "HTTPConnectionPool(host='x', port=6443): Max retries exceeded (Connection refused)"}, "Connection refused", True),
+        ({"msg": "Cannot evict pod as it would violate the pod's disruption budget."}, "Cannot evict", True),
+        ({}, "no reason given", True),
+    ],
+)
+def test_a_failure_is_told_with_its_remedy_and_whether_it_may_pass(result, words, passing):
+    sentence, passes = said(result)
+    assert words in sentence and passes == passing
+
+
+def test_no_answer_is_no_empty_list():
+    empty = cluster.Cluster(lambda *_call: {"resources": [], "api_found": False, "msg": "Failed to find API"}, "", "")
+    with pytest.raises(cluster.ClusterError, match="does not tell of Pods: Failed to find API") as failure:
+        empty.pods("n1")
+    assert failure.value.passing
