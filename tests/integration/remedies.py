@@ -33,8 +33,9 @@ class Done:
 class Place:
     """Where a remedy is run: this machine, or namespaces of its own that live as long as their process."""
 
-    def __init__(self, tmp_path: Path, enter: list[str] | None = None, inventory: str = "localhost,", connection: str = "local") -> None:
-        self._tmp, self._enter, self._inventory, self._connection = tmp_path, enter or [], inventory, connection
+    def __init__(self, tmp_path: Path, enter: list[str] | None = None, target: list[str] | None = None) -> None:
+        self._tmp, self._enter = tmp_path, enter or []
+        self._target = target or ["-i", "localhost,", "-c", "local", "-e", "ansible_python_interpreter=/usr/bin/python3"]
 
     def remedy(self, name: str, *arguments: str, resumed: bool = False, before: dict | None = None, **parameters: object) -> Done:
         step = {
@@ -53,9 +54,8 @@ class Place:
     def _play(self, tasks: str, variables: dict, arguments: tuple[str, ...]) -> Done:
         left = self._tmp / "left.json"
         left.unlink(missing_ok=True)
-        extra = json.dumps({"remedy": tasks, "left": str(left), "ansible_python_interpreter": "/usr/bin/python3", **variables})
-        line = [run.command("ansible-playbook"), "tests/integration/remedy.yml", "-i", self._inventory, "-c", self._connection]
-        line += ["-e", extra, "--diff", *arguments]
+        extra = json.dumps({"remedy": tasks, "left": str(left), **variables})
+        line = [run.command("ansible-playbook"), "tests/integration/remedy.yml", *self._target, "-e", extra, "--diff", *arguments]
         environment = run.environment(ANSIBLE_HOME=str(self._tmp / "home"), ANSIBLE_DISPLAY_OK_HOSTS="1")
         done = subprocess.run(
             [*self._enter, *line],
