@@ -103,7 +103,7 @@ left:
   elements: str
   sample: [pin, install, one_shot, reboot, gate, make_default]
 refused:
-  description: What speaks against going on, and what to do about it. Empty where nothing is left to do.
+  description: What speaks against booting that kernel, and what to do about it. Empty where it runs, or was tried.
   returned: if O(kernel) is given
   type: list
   elements: dict
@@ -144,7 +144,7 @@ def of_target(module, found):
     return {
         "target": dict(target, entry=entry["entry"] if entry else None),
         "left": left,
-        "refused": decide.refusals(found, target, limits) if left and left != ["rollback"] else [],
+        "refused": decide.refusals(found, target, limits) if "reboot" in left else [],
     }
 
 

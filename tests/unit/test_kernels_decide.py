@@ -34,7 +34,8 @@ def host(**other):
         "boot_id": "one",
         "running": OLD,
         "running_entry": OLD,
-        "build": "#1 SMP PREEMPT_DYNAMIC Debian 6.1.176-1 (2026-06-01)",
+        "build": "#1 SMP PREEMPT_DYNAMIC 2026-06-01",
+        "installed": [{"release": OLD, "version": "6.1.176-1"}, {"release": NEW, "version": "6.1.192-2"}],
         "family": "debian",
         "sane": True,
         "said": "",
@@ -50,6 +51,7 @@ def target(**other):
     return {**decide.NO_TARGET, "package": "linux-image-cloud-amd64", "version": "6.1.192-2", "release": NEW, "spec": "x", **other}
 
 
+ALL_BUT_INSTALL = [phase for phase in ALL if phase != "install"]
 PINNED = {"saved": True, "saved_entry": OLD, "default": OLD}
 TRYING = {"phase": "trying", "release": NEW, "boot_id": "one"}
 THERE = target(installed=True)
@@ -68,6 +70,8 @@ THERE = target(installed=True)
         (host(boot_id="two", running=NEW, boot=boot(**PINNED, trial=TRYING)), THERE, True, ["gate", "make_default"]),
         (host(boot_id="two", running=NEW, boot=boot(default=NEW, trial=TRYING)), THERE, True, ["gate", "make_default"]),
         (host(running=NEW, boot=boot(default=NEW)), THERE, False, []),
+        (host(running=NEW, build="#1 SMP Debian 6.1.192-2 (2026-11-01)", boot=boot(default=NEW)), THERE, False, []),
+        (host(running=NEW, build="#1 SMP Debian 6.1.190-1 (2026-11-01)", boot=boot(default=NEW)), THERE, False, ALL_BUT_INSTALL),
         (host(running=NEW, boot=boot(default=NEW)), target(), False, ["pin", "install", "one_shot", "reboot", "gate", "make_default"]),
         (host(boot_id="two", boot=boot(**PINNED, trial=TRYING)), THERE, True, ["rollback"]),
         (host(boot_id="two", boot=boot(**PINNED, trial=TRYING)), THERE, False, ["one_shot", "reboot", "gate", "make_default"]),
@@ -81,6 +85,7 @@ def test_what_is_left(found, wanted, resumed, left):
     assert decide.left(found, wanted, resumed) == left
 
 
+NEW_BUILD, OLD_BUILD = (f"#1 SMP PREEMPT_DYNAMIC Debian {version} (2026-11-01)" for version in ("6.1.192-2", "6.1.190-1"))
 LIMITS = {"/boot": 150, "/": 600}
 
 
@@ -102,8 +107,8 @@ LIMITS = {"/boot": 150, "/": 600}
         (host(free_mb={"/boot": 149, "/": None}), target(), ["149 MB are free on /boot, fewer than 150", "free on / is not known"]),
         (host(free_mb={"/boot": 1, "/": 1}), THERE, []),
         (host(running=NEW), target(replaces=True), ["would replace the files of the running kernel"]),
-        (host(running=NEW), THERE, [f"another build of {NEW} runs than is installed (6.1.192-2)"]),
-        (host(running=NEW, build="#1 SMP Debian 6.1.192-2 (2026-11-01)"), THERE, []),
+        (host(running=NEW, build=OLD_BUILD), THERE, [f"another build of {NEW} runs than is installed (6.1.192-2)"]),
+        (host(running=NEW, build=NEW_BUILD), THERE, []),
         (host(), target(), []),
     ],
 )

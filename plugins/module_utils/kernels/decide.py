@@ -36,7 +36,7 @@ def left(host: Row, target: Row, resumed: bool) -> List[str]:
     trial = boot["trial"] if boot["trial"] and boot["trial"]["release"] == release else None
     if resumed and trial and trial["phase"] == "back":
         return ["rollback"]
-    if host["running"] == release and target["installed"]:
+    if host["running"] == release and target["installed"] and not _other_build(host, release):
         return [] if boot["default"] == release and not trial else ["gate", "make_default"]
     if resumed and trial and trial["boot_id"] != host["boot_id"]:
         return ["rollback"]
@@ -95,8 +95,9 @@ def _of_build(host: Row, target: Row) -> List[Dict[str, str]]:
     if target["replaces"]:
         what = f"{target['spec']} would replace the files of the running kernel {release}: there would be no former one to go back to"
         return [_no(what, "choose another release, or install the package and use the remedy drain_reboot")]
-    if not _is_build(host["build"], target["version"], host["family"]):
-        what = f"another build of {release} runs than is installed ({target['version']}): there would be no former one to go back to"
+    build = _other_build(host, release)
+    if build:
+        what = f"another build of {release} runs than is installed ({build}): there would be no former one to go back to"
         return [_no(what, "use the remedy drain_reboot")]
     return []
 
@@ -122,12 +123,13 @@ def _of_space(free_mb: Dict[str, Any], limits: Dict[str, int]) -> List[Dict[str,
     return found
 
 
-def _is_build(build: str, version: Any, family: str) -> bool:
-    """Whether uname -v names the version of the package; only Debian's own kernels name one."""
-    words = build.split()
-    if family != "debian" or "Debian" not in words[:-1] or not version:
-        return True
-    return bool(words[words.index("Debian") + 1] == version)
+def _other_build(host: Row, release: str) -> Any:
+    """The version of the package of that release, if uname -v names another; only Debian's own kernels name one."""
+    words = host["build"].split()
+    installed = next((kernel["version"] for kernel in host["installed"] if kernel["release"] == release), None)
+    if host["family"] != "debian" or "Debian" not in words[:-1] or words[words.index("Debian") + 1] == installed:
+        return None
+    return installed
 
 
 def _no(what: str, remedy: str) -> Dict[str, str]:
