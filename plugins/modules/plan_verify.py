@@ -17,7 +17,7 @@ author:
   - fleet.stall contributors (@fleet)
 options:
   run:
-    description: The id of the run that found the fault, or V(latest); it is looked for in C(stall_runs_dir). Of a run that verifies
+    description: The id of the run that found the fault, or V(latest); it is looked for in C(stall_runs_dir). Where the latest verifies
       another, that one is taken.
     type: str
   hosts:
@@ -42,8 +42,8 @@ EXAMPLES = r"""
 - name: Plan who probes again
   fleet.stall.plan_verify:
     run: "{{ stall_run }}"
-    hosts: "{{ ansible_play_hosts }}"
-    acting: "{{ ansible_play_hosts }}"
+    hosts: "{{ ansible_play_batch }}"
+    acting: "{{ ansible_play_batch }}"
   delegate_to: localhost
   run_once: true
   register: stall_verify_plan

@@ -261,9 +261,10 @@ def runs(base: str | Path) -> list[RunDir]:
 
 
 def verified(base: str | Path, run: str) -> RunDir:
-    """An existing run; of one that verifies another, that one. Raises RunDirError."""
+    """An existing run; where the latest verifies another, that one. Raises RunDirError."""
     found = RunDir.find(base, run)
-    return RunDir.find(base, first) if (first := found.manifest()["run"].get("verifies")) else found
+    first = found.manifest()["run"].get("verifies") if run == LATEST else None
+    return RunDir.find(base, first) if first else found
 
 
 def _known_runs(base: Path) -> str:

@@ -55,11 +55,10 @@ class Seen:
         distinct = stalls_join.merge((stall.start_ns, stall.end_ns) for stall in stalls)
         return compare.figures(self.row(host), self.window.id, [(end - start) / stalls_join.MS for start, end in distinct])
 
-    def queues(self, host: str) -> tuple[int | None, set[int]] | None:
-        """How many receive queues the host has and which of them the flows reach, None where a flow's is not known."""
-        reached = [dict(flow.queues).get(host) for flow in self.answered.values() if flow.target == host]
-        known = {queue for queue in reached if queue is not None}
-        return None if None in reached or not known else (self.row(host)["coverage"]["rx_queues_total"], known)
+    def queues(self, host: str) -> tuple[int | None, set[int]]:
+        """How many receive queues the host has, None where that is not known, and which of them the flows are known to reach."""
+        reached = {dict(flow.queues).get(host) for flow in self.answered.values() if flow.target == host}
+        return self.row(host)["coverage"]["rx_queues_total"], {queue for queue in reached if queue is not None}
 
 
 def build(first: Window, again: Window, grades: Mapping[str, float]) -> dict[str, Any]:
@@ -127,9 +126,11 @@ def _not_seen(host: str, found: Seen, before: Seen, after: Seen) -> str:
     ]
     if lost:
         return and_more(list(dict.fromkeys(_why(flow, after.window) for flow in lost)), 5)
-    queues, now = before.queues(host), after.queues(host)
-    if queues and now and queues[0] == now[0] and (missed := queues[1] - now[1]):
-        return f"its card spreads packets in another way now, and none reached receive queue {and_more([str(q) for q in sorted(missed)])}"
+    (total, queues), (total_now, queues_now) = before.queues(host), after.queues(host)
+    # With another number of queues a number is another queue, and the flows being the same is all there is to ask for
+    if queues_now and total == total_now and (missed := queues - queues_now):
+        numbers = and_more([str(queue) for queue in sorted(missed)])
+        return f"its card spreads packets in another way now, and none reached receive queue {numbers}"
     return ""
 
 
