@@ -33,7 +33,18 @@ class Window:
         flows = [flow for flow in self.manifest["flows"] if wanted(flow)]
         names = {*hosts, *(flow[end] for flow in flows for end in ("source", "target"))}
         kept = {name: host for name, host in self.manifest["hosts"].items() if name in names}
-        return Window({**self.manifest, "flows": flows, "hosts": kept}, self.evidence)
+        left = {flow["id"] for flow in self.manifest["flows"]} - {flow["id"] for flow in flows}
+        evidence = {name: _without(result, left) for name, result in self.evidence.items()}
+        return Window({**self.manifest, "flows": flows, "hosts": kept}, evidence)
+
+
+def _without(result: Mapping[str, Any], numbers: set[int]) -> Mapping[str, Any]:
+    """A result that does not speak of these flows; of what makes no sense in it nothing is lost."""
+    flows = result.get("flows")
+    if not isinstance(flows, list):
+        return result
+    spoken_of = [flow for flow in flows if not (isinstance(flow, dict) and isinstance(flow.get("id"), int) and flow["id"] in numbers)]
+    return {**result, "flows": spoken_of}
 
 
 @dataclass(frozen=True)

@@ -19,7 +19,7 @@ from . import run
 
 BAD, OUTSIDE = "node-a1-2", "outside-1"
 # Six stalls at least, which is what it takes for none to tell
-WINDOW_S, LEAD_S = 10, 5
+WINDOW_S, LEAD_S = 10, 4
 ONLY_HERE = "/run/own-python"
 
 
@@ -71,6 +71,8 @@ def own_ways(lab, listed: dict, where: Path) -> None:
         "ansible_user": "nobody",
         "ansible_ssh_private_key_file": str(key),
         "ansible_become_method": "ansible.builtin.su",
+        # su takes no pipeline, and nobody has no home
+        "ansible_remote_tmp": "/tmp/own",
         "ansible_python_interpreter": ONLY_HERE,
     }
 
@@ -180,5 +182,3 @@ def test_the_screen_and_the_reports_show_before_now_and_verdict(verified):
     for name in ("report.md", "report.html"):
         text = (verified.same.dir / name).read_text()
         assert "Did it help" in text and BAD in text
-    again = run.play("report.yml", "localhost,", verified.same.dir.parent, run=verified.same.dir.name)
-    assert again.rc == 0 and "1 same" in again.screen, again.screen
