@@ -28,12 +28,12 @@ class ActionModule(ControllerAction):
     def act(self, task_vars: dict[str, Any]) -> dict[str, Any]:
         asked = request.read(task_vars, self._templar.template, self._loader)
         parameters, args = asked.parameters, self._task.args
-        acting = list(args.get("acting") or [])
+        wanted, acting = _names(args.get("hosts")), _names(args.get("acting"))
         first, base = _where(parameters["runs_dir"], str(args.get("run") or ""), args.get("campaign"))
         manifest, findings = first.manifest(), rundir.read_json(first.path / "findings.json")
         if findings is None or manifest["run"].get("imported"):
             raise RunDirError(f"{first.path} holds no findings from probes: name a run of diagnose.yml with -e stall_run=<id>.")
-        choice = verify_plan.choose(findings, manifest, asked.hosts, args.get("hosts") or [], not acting)
+        choice = verify_plan.choose(findings, manifest, asked.hosts, wanted, not acting)
         for host, because in choice.left_out.items():
             warn(f"{printable(host)} is not verified: {printable(because)}.")
         if not choice.hosts:
@@ -44,6 +44,11 @@ class ActionModule(ControllerAction):
             warn(printable(sentence, 1000))
         shares = verify_plan.shares(list(again["hosts"]), acting)
         return _planned(base, again, shares, parameters["lead_s"])
+
+
+def _names(given: Any) -> list[str]:
+    """A list, as Ansible takes one from the command line too."""
+    return [name.strip() for name in given.split(",") if name.strip()] if isinstance(given, str) else list(given or [])
 
 
 def _where(runs: str, run: str, campaign: str | None) -> tuple[RunDir, str | Path]:

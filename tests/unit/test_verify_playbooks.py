@@ -64,6 +64,7 @@ def test_a_run_that_verifies_none_is_reported_as_ever(runs):
     ("hosts", "words"),
     [
         (["nope"], ["nope is not verified: it was not part of that run", "Nothing is verified: no host can be probed"]),
+        (f"nope, {BAD}", ["nope is not verified: it was not", f"{BAD} is not verified: it is no host"]),
         ([], [f"{BAD} is not verified: it is no host of stall_hosts any more"]),
     ],
 )
