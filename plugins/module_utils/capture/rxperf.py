@@ -13,7 +13,7 @@ import time
 from typing import Any, Dict, Iterable, List, Optional, Sequence, Set, Tuple
 
 from ansible_collections.fleet.stall.plugins.module_utils import sockets
-from ansible_collections.fleet.stall.plugins.module_utils.capture import bounded, recorder
+from ansible_collections.fleet.stall.plugins.module_utils.capture import bounded, identity, recorder, syscalls
 from ansible_collections.fleet.stall.plugins.module_utils.capture.clock import monotonic_ns
 from ansible_collections.fleet.stall.plugins.module_utils.capture.gaps import Handled
 from ansible_collections.fleet.stall.plugins.module_utils.capture.rxlines import SlowCall
@@ -32,6 +32,8 @@ WAITS = (
     "futex,epoll_wait,epoll_pwait,epoll_pwait2,poll,ppoll,select,pselect6,nanosleep,clock_nanosleep,wait4,waitid,pause,io_getevents,"
     "rt_sigsuspend,accept,accept4,connect,recvfrom,recvmsg,vfork"
 )
+# Frequent, and always short. Each call that is left is told to perf one by one, which is what perf trace costs.
+SHORT = "rt_sigprocmask,rt_sigaction,rt_sigreturn,sched_yield,clock_gettime,gettimeofday,getpid,gettid,getppid,getuid,geteuid"
 PEERS = ("pipe:", "socket:", "anon_inode:", "/dev/pts/", "/dev/tty")
 # Each mark is of a length of its own, since not each of them need be seen.
 MARK_CALL, MARK_NS, MARK_STEP_NS = "rt_sigtimedwait", 20000000, 20000000
@@ -67,7 +69,7 @@ class PerfTrace:
         packets, calls = (os.path.join(self._workdir, name) for name in ("packets.data", "calls.out"))
         limit = f"--max-size={MOST_BYTES // 2}B"
         argv = ["record", "-q", "-e", EVENT, "--filter", filtered, "-a", "-k", "CLOCK_MONOTONIC", "-B", "-N", limit, "-o", packets]
-        traced = ["trace", "-a", "-T", "--duration", f"{self._plan['slow_call_ms']:g}", "-e", "!" + WAITS]
+        traced = ["trace", "-a", "-T", "--duration", f"{self._plan['slow_call_ms']:g}", "-e", f"!{WAITS},{SHORT}"]
         for name, words, output in (("packets", argv, packets), ("calls", traced, calls)):
             try:
                 self._tools[name] = bounded.Tool([perf, *words], max(1.0, self._until - time.monotonic()), MOST_BYTES, output)
@@ -157,7 +159,7 @@ def slow_calls(lines: Iterable[str], own: int, marks: Sequence[Mark]) -> List[Sl
     if offset is None:
         return []
     return [
-        call._replace(start_ns=call.start_ns + offset, pid=_process_of(call.tid))
+        rightly_named(call._replace(start_ns=call.start_ns + offset, pid=_process_of(call.tid)), identity.is_32_bit(call.tid))
         for call in parsed
         if call.call != MARK_CALL and not (call.path or "").startswith(PEERS)
     ]
@@ -180,6 +182,14 @@ def parse(line: str) -> Optional[SlowCall]:
     fd, path = (int(descriptor.group(1)), descriptor.group(2)) if descriptor else (None, None)
     start_ns, duration_ns = round(float(start_ms) * 1e6), round(float(duration_ms) * 1e6)
     return SlowCall(start_ns, duration_ns, None, None, int(tid), int(tid), comm[:15], call, fd, (), "perf_trace", path)
+
+
+def rightly_named(call: SlowCall, is_32_bit: bool) -> SlowCall:
+    """perf trace names the calls of all programs by the table of 64-bit ones, and their arguments with them."""
+    if not is_32_bit:
+        return call
+    name = syscalls.of_32_bit(call.call)
+    return call._replace(call=name) if syscalls.takes_descriptor(name) else call._replace(call=name, fd=None, path=None)
 
 
 def _process_of(tid: int) -> int:
