@@ -27,6 +27,8 @@ IP_HEADER = {4: 20, 6: 40}
 SYN_SIZES = (20, 40)  # without options, as a prober sends it; with those of Linux
 MOST_BYTES = 32 << 20
 READY_S = 1.0
+# What perf trace may take of a CPU, as seen over so long after it has started: it is told of each call one by one.
+CALLS_SHARE, WEIGHED_S = 0.05, 2.0
 # Calls that wait for others as a rule, and would be all that is to be seen.
 WAITS = (
     "futex,epoll_wait,epoll_pwait,epoll_pwait2,poll,ppoll,select,pselect6,nanosleep,clock_nanosleep,wait4,waitid,pause,io_getevents,"
@@ -58,6 +60,9 @@ class PerfTrace:
         self._started = time.monotonic()
         self._tools: Dict[str, bounded.Tool] = {}
         self._marks: List[Mark] = []
+        # When perf trace's CPU time was first looked at, and how much it was.
+        self._weighed: Optional[Tuple[float, float]] = None
+        self._calls_reason: Optional[str] = None
 
     def start(self) -> bool:
         self.reason = recorder.unavailable()
@@ -88,7 +93,25 @@ class PerfTrace:
         if not self.ready and time.monotonic() - self._started >= READY_S:
             self.ready = True
             self._mark()
+        if self.ready and self._calls_reason is None:
+            self._weigh(time.monotonic())
         return [], []
+
+    def _weigh(self, now: float) -> None:
+        """End perf trace where the host makes so many system calls that watching them costs too much."""
+        tool = self._tools.get("calls")
+        if tool is None or tool.ended is not None:
+            return
+        spent = tool.cpu_s()
+        if self._weighed is None:
+            self._weighed = (now, spent)
+        since, before = self._weighed
+        if now - since < WEIGHED_S:
+            return
+        self._calls_reason = too_dear((spent - before) / (now - since))
+        self._weighed = (now, spent)
+        if self._calls_reason:
+            tool.end()
 
     def _mark(self) -> None:
         length = int(1.5e6 * self._plan["slow_call_ms"]) + MARK_NS + MARK_STEP_NS * len(self._marks)
@@ -131,12 +154,19 @@ class PerfTrace:
 
     def capabilities(self) -> Dict[str, Dict[str, Any]]:
         seen = self.ready and "packets" in self._tools
-        calls = self.ready and "calls" in self._tools
+        calls = self.ready and "calls" in self._tools and self._calls_reason is None
         why = self._why if not self.reason else f"{self._why}; {self.reason}"
         return {
             "rx_trace": sockets.capability(seen, "perf" if seen else None, why),
-            "slow_calls": sockets.capability(calls, "perf_trace" if calls else None, why),
+            "slow_calls": sockets.capability(calls, "perf_trace" if calls else None, "; ".join(filter(None, (why, self._calls_reason)))),
         }
+
+
+def too_dear(share: float) -> Optional[str]:
+    """Why perf trace is ended that takes this share of a CPU, or None."""
+    if share <= CALLS_SHARE:
+        return None
+    return f"not watched to the end: perf trace took {100 * share:.0f} % of a CPU (limit {100 * CALLS_SHARE:.0f} %)"
 
 
 def lengths(flows: Sequence[Dict[str, Any]]) -> Set[int]:
