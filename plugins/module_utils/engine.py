@@ -143,7 +143,7 @@ class Run:
         else:
             self._wait(end)
         self.ended_ns = wall_ns()
-        self.observed_ns = max(0, monotonic_ns() - begun)
+        self.observed_ns = max(0, min(monotonic_ns(), end) - begun)
         self._drain(end + self.shared.timeout_ns)
 
     def _wait(self, until_ns: int) -> None:

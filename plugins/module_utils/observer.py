@@ -62,7 +62,7 @@ def _go_ahead() -> None:
 
 def _status(result: Dict[str, Any]) -> Dict[str, Any]:
     if result["clock"]["observed_s"] <= 0:
-        return failed("the observer was ended before the window began")
+        return failed("the observer was ended before the window began, or began when it was over")
     return {"status": "measured", "reason": None}
 
 

@@ -1,5 +1,9 @@
 """What a capture costs the host it looks at: its CPU, and the round trip of the probes with it against without it, in turns.
 
+On two paths: the lab's own, which is a few microseconds long and passes the traced point once for each of its hosts and bridges (they
+share one kernel), and one through user space, about as long as a network of switches is. Beside the capture runs, in turns as well, a
+program on the same tracepoint that looks at nothing: below what that costs no trace by it can go.
+
 The CPUs are kept from idling meanwhile, by processes that give way to anything: on an idle machine the time to wake a CPU up is four
 times the round trip, comes and goes, and is less while perf samples.
 """
@@ -13,7 +17,7 @@ import statistics
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 from tests.lab.topology import Topology
 
@@ -21,38 +25,57 @@ from . import measure, probers
 from .capturer import SET_UP_S
 
 ROUNDS = 5
+SECONDS = 6
 INTERVAL_MS = 10
 SLACK_S = 1.0
+HOP_ADDRESSES = ("198.51.100.1", "198.51.100.2")
+ENVIRONMENT = os.environ | {"PYTHONPATH": os.pathsep.join([".", "collections"])}
 
 
 def compare(lab: Topology) -> dict:
-    source, target = lab.hosts[0], lab.hosts[1]
-    without, during, costs = [], [], []
+    source, target = lab.hosts[0].name, lab.hosts[1].name
     with _awake():
-        for _ in range(ROUNDS):
-            without.append(_median_us(lab, source.name, target.address))
-            capture = _start(lab, target.name)
-            time.sleep(SET_UP_S)
-            during.append(_median_us(lab, source.name, target.address))
-            output, _ = capture.communicate(timeout=60)
-            costs.append(json.loads(output.splitlines()[-1]))
-    spent = [100 * sum(cost["cost"]["window_cpu_s"].values()) / (probers.SECONDS + SLACK_S) for cost in costs]
+        straight = _in_turns(lab, source, target, lab.hosts[1].address)
+        with _hop(lab, source, target):
+            through = _in_turns(lab, source, target, HOP_ADDRESSES[1])
     return {
-        "path": f"one ICMP flow every {INTERVAL_MS} ms, {probers.SECONDS} s, {ROUNDS} rounds in turns",
-        "median_us_without": without,
-        "median_us_during": during,
-        "ratio_during_to_without": measure.ratio(during, without),
-        "median_us_added": statistics.median(after - before for before, after in zip(without, during, strict=True)),
+        "how": f"one ICMP flow every {INTERVAL_MS} ms, {SECONDS} s, {ROUNDS} rounds in turns",
+        "lab_path": straight,
+        "path_through_user_space": through,
+    }
+
+
+def _in_turns(lab: Topology, source: str, target: str, address: str) -> dict:
+    rows: dict[str, list[float]] = {"without": [], "floor": [], "during": []}
+    costs = []
+    for _ in range(ROUNDS):
+        rows["without"].append(_median_us(lab, source, address))
+        with _running(_command(lab, target, "tests.bench.floor")):
+            rows["floor"].append(_median_us(lab, source, address))
+        capture = _start(_command(lab, target, "tests.bench.capturer", str(INTERVAL_MS), str(SECONDS + SLACK_S)))
+        time.sleep(SET_UP_S)
+        rows["during"].append(_median_us(lab, source, address))
+        output, _ = capture.communicate(timeout=60)
+        costs.append(json.loads(output.splitlines()[-1]))
+    spent = [100 * sum(cost["cost"]["window_cpu_s"].values()) / (SECONDS + SLACK_S) for cost in costs]
+    return {
+        **{f"median_us_{name}": row for name, row in rows.items()},
+        **{f"{name}_to_without": measure.ratio(rows[name], rows["without"]) for name in ("floor", "during")},
+        **{f"us_added_{name}": _added(rows["without"], rows[name]) for name in ("floor", "during")},
         "cpu_percent_of_a_core": [round(percent, 2) for percent in spent],
         "setup_cpu_s": [cost["cost"]["setup_cpu_s"] for cost in costs],
         "probes_traced": [cost["handled"] for cost in costs],
     }
 
 
+def _added(before: Sequence[float], after: Sequence[float]) -> float:
+    return round(statistics.median(one - other for one, other in zip(after, before, strict=True)), 2)
+
+
 @contextlib.contextmanager
 def _awake() -> Iterator[None]:
     """One process on each CPU that is never idle and never in the way (SCHED_IDLE)."""
-    seconds = ROUNDS * (2 * probers.SECONDS + 4 * SET_UP_S)
+    seconds = 2 * ROUNDS * (3 * SECONDS + 6 * SET_UP_S)
     spin = f"import time; end = time.monotonic() + {seconds}\nwhile time.monotonic() < end: pass"
     line = ["chrt", "--idle", "0", sys.executable, "-c", spin]
     spinners = [subprocess.Popen(["taskset", "-c", str(cpu), *line]) for cpu in sorted(os.sched_getaffinity(0))]
@@ -64,13 +87,31 @@ def _awake() -> Iterator[None]:
             spinner.wait()
 
 
+@contextlib.contextmanager
+def _hop(lab: Topology, source: str, target: str) -> Iterator[None]:
+    with _running([sys.executable, "-m", "tests.bench.hop", lab.netns(source), lab.netns(target), *HOP_ADDRESSES]):
+        yield
+
+
+@contextlib.contextmanager
+def _running(line: list[str]) -> Iterator[None]:
+    """A program that says "up" when it is, for as long as it is needed."""
+    process = _start(line)
+    try:
+        assert process.stdout and any(said.strip() == "up" for said in process.stdout), f"{' '.join(line)} did not come up"
+        yield
+    finally:
+        process.terminate()
+        process.communicate(timeout=30)
+
+
 def _median_us(lab: Topology, source: str, address: str) -> float:
-    return probers.ours(["ip", "netns", "exec", lab.netns(source)], address, INTERVAL_MS)["median_us"]
+    return probers.ours(["ip", "netns", "exec", lab.netns(source)], address, INTERVAL_MS, SECONDS)["median_us"]
 
 
-def _start(lab: Topology, target: str) -> subprocess.Popen:
-    line = ["ip", "netns", "exec", lab.netns(target), sys.executable, "-m", "tests.bench.capturer"]
-    environment = os.environ | {"PYTHONPATH": os.pathsep.join([".", "collections"])}
-    return subprocess.Popen(
-        [*line, str(INTERVAL_MS), str(probers.SECONDS + SLACK_S)], env=environment, stdout=subprocess.PIPE, stderr=sys.stderr, text=True
-    )
+def _command(lab: Topology, host: str, module: str, *arguments: str) -> list[str]:
+    return ["ip", "netns", "exec", lab.netns(host), sys.executable, "-m", module, *arguments]
+
+
+def _start(line: list[str]) -> subprocess.Popen:
+    return subprocess.Popen(line, env=ENVIRONMENT, stdout=subprocess.PIPE, stderr=sys.stderr, text=True)

@@ -9,7 +9,7 @@ import sys
 import time
 
 from ansible_collections.fleet.stall.plugins.module_utils import engine, observer
-from ansible_collections.fleet.stall.plugins.module_utils.histogram import Histogram
+from ansible_collections.fleet.stall.plugins.module_utils.histogram import Histogram, lower_bound
 
 
 def plan(address: str, interval_ms: float, seconds: float) -> dict:
@@ -48,6 +48,17 @@ def plan(address: str, interval_ms: float, seconds: float) -> dict:
     }
 
 
+def median_us(found: Histogram) -> float:
+    """The median, finer than the buckets are wide: in proportion to the counts within its own."""
+    before, half = 0, found.total() / 2
+    for index, count in enumerate(found.counts):
+        if count and before + count >= half:
+            low, high = lower_bound(index), lower_bound(index + 1)
+            return round(low + (high - low) * (half - before) / count, 2)
+        before += count
+    return 0.0
+
+
 def main(address: str, interval_ms: str, seconds: str) -> int:
     os.setpriority(os.PRIO_PROCESS, 0, observer.PROBER_NICENESS)
     idle = resource.getrusage(resource.RUSAGE_SELF)
@@ -59,7 +70,7 @@ def main(address: str, interval_ms: str, seconds: str) -> int:
             {
                 "sent": flow["sent"],
                 "received": flow["received"],
-                "median_us": Histogram.from_dict(flow["histogram"]).quantile(0.5),
+                "median_us": median_us(Histogram.from_dict(flow["histogram"])),
                 "cpu_s": used.ru_utime + used.ru_stime - idle.ru_utime - idle.ru_stime,
                 "rss_kb": used.ru_maxrss,
             }

@@ -75,8 +75,8 @@ def _arrivals(capture: Path, interval_ms: float) -> dict:
     return {"arrived": len(times), "send_jitter_us": measure.spread(gaps)["jitter"]}
 
 
-def ours(prefix: list[str], address: str, interval_ms: float) -> dict:
-    line = [*prefix, sys.executable, "-m", "tests.bench.prober", address, str(interval_ms), str(SECONDS)]
+def ours(prefix: list[str], address: str, interval_ms: float, seconds: float = SECONDS) -> dict:
+    line = [*prefix, sys.executable, "-m", "tests.bench.prober", address, str(interval_ms), str(seconds)]
     done = measure.run(line, env=os.environ | {"PYTHONPATH": os.pathsep.join([".", "collections"])})
     assert done.rc == 0, done.output
     result = json.loads(done.output.splitlines()[-1])

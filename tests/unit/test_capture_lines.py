@@ -371,3 +371,51 @@ def test_calls_of_32_bit_programs_have_numbers_of_their_own(number, machine, cal
 @pytest.mark.parametrize(("named", "call"), [("close", "read"), ("read", "32-bit call 0"), ("prctl", "32-bit call"), ("stat", "write")])
 def test_what_was_named_by_the_table_of_64_bit_programs(named, call):
     assert syscalls.of_32_bit(named, "x86_64") == call
+
+
+@pytest.mark.skipif(os.uname().machine != "x86_64", reason="numbers of x86_64")
+@pytest.mark.parametrize(
+    ("named", "is_32_bit", "call", "fd", "path"),
+    [
+        ("close(fd: 4</proc/1/maps>)", False, "close", 4, "/proc/1/maps"),
+        ("close(fd: 4</proc/1/maps>)", True, "read", 4, "/proc/1/maps"),
+        ("munmap(addr: 0x7f, len: 5)", True, "execve", None, None),
+        ("lseek(fd: 4</x>, offset: 1)", True, "creat", None, None),
+    ],
+)
+def test_perf_trace_names_32_bit_programs_by_the_wrong_table(named, is_32_bit, call, fd, path):
+    found = rxperf.rightly_named(rxperf.parse(f"3486264.182 (118.031 ms): old/19080 {named} = 0"), is_32_bit)
+    assert (found.call, found.fd, found.path) == (call, fd, path)
+
+
+class Costing:
+    """A tool that takes this share of a CPU."""
+
+    ended = None
+
+    def __init__(self, share):
+        self.share, self.was_told = share, False
+
+    def poll(self):
+        return True
+
+    def cpu_s(self):
+        return self.share * rxperf.time.monotonic()
+
+    def end(self):
+        self.was_told = True
+
+
+@pytest.mark.parametrize(("share", "ended"), [(0.02, False), (0.2, True)])
+def test_perf_trace_is_ended_where_it_costs_too_much(tmp_path, monkeypatch, share, ended):
+    trace = rxperf.PerfTrace({"flows": FLOWS, "slow_call_ms": 10}, 10, str(tmp_path), "bpftrace is not installed")
+    monkeypatch.setattr(rxperf, "WEIGHED_S", 0.05)
+    trace.ready, trace._tools = True, {"packets": Costing(0), "calls": Costing(share)}
+    trace.poll()
+    rxperf.time.sleep(0.06)
+    trace.poll()
+    assert trace._tools["calls"].was_told is ended
+    found = trace.capabilities()
+    assert found["rx_trace"]["available"]
+    assert found["slow_calls"]["available"] is not ended
+    assert ("perf trace took 20 % of a CPU (limit 5 %)" in found["slow_calls"]["reason"]) is ended

@@ -26,7 +26,7 @@ def root(tmp_path):
             process.end(who, 0.0)
 
 
-def plan(run="r", seconds=0.3, counters=False, flows=()):
+def plan(run="r", seconds=0.5, counters=False, flows=()):
     now = time.time()
     return {
         "schema_version": 1,
@@ -236,7 +236,7 @@ def test_on_the_oldest_python_there_is_to_be_served(root):
     if python is None:
         pytest.skip("no Python 3.6 here")
     given = dict(
-        plan(seconds=2, counters=True),
+        plan(seconds=1, counters=True),
         flows=[{"id": 1, "target": "x", "protocol": "icmp", "address": "127.0.0.1", "family": 4, "interval_ms": 10}],
     )
     collections = os.path.join(venvs.ROOT, "collections")

@@ -316,8 +316,15 @@ def test_the_samples_of_a_real_recording_are_those_of_perf_script(recording):
     theirs = sorted(of_perf_script(recording, plain_names()), key=lambda sample: sample[:2])
     assert counts.samples == len(ours) == len(theirs) > 50 and counts.skipped == 0 and counts.ended_at is None
     for our, their in zip(ours, theirs, strict=True):
+        if passes_bpf(our.frames):
+            our, their = our._replace(frames=()), (*their[:5], ())
         # perf shows no frame at all of a chain whose user part holds nonsense, and no name that is known only later
         assert our._replace(frames=our.frames if their[5] else (), comm=their[4] if their[4].startswith(":") else our.comm) == their
+
+
+def passes_bpf(frames):
+    """Programs of BPF come and go, and their names, with whoever traces this machine beside the test."""
+    return any("bpf" in frame for frame in frames)
 
 
 def of_perf_script(path, names):

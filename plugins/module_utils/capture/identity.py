@@ -52,6 +52,15 @@ def fd_path(pid: int, fd: int) -> Optional[str]:
     return _link(f"/proc/{pid}/fd/{fd}")
 
 
+def is_32_bit(pid: int) -> bool:
+    """Whether a process runs a 32-bit program (elf(5), EI_CLASS); False where that can't be seen."""
+    try:
+        with open(f"/proc/{pid}/exe", "rb") as file:
+            return file.read(5) == b"\x7fELF\x01"
+    except OSError:
+        return False
+
+
 def parse_stat(content: str) -> Dict[str, Any]:
     """{policy, priority, kernel} of /proc/PID/stat. Raises ValueError or IndexError for other text."""
     seen = threads.parse_stat(content)

@@ -13,7 +13,7 @@ import time
 from typing import Any, Dict, Iterable, List, Optional, Sequence, Set, Tuple
 
 from ansible_collections.fleet.stall.plugins.module_utils import sockets
-from ansible_collections.fleet.stall.plugins.module_utils.capture import bounded, recorder
+from ansible_collections.fleet.stall.plugins.module_utils.capture import bounded, identity, recorder, syscalls
 from ansible_collections.fleet.stall.plugins.module_utils.capture.clock import monotonic_ns
 from ansible_collections.fleet.stall.plugins.module_utils.capture.gaps import Handled
 from ansible_collections.fleet.stall.plugins.module_utils.capture.rxlines import SlowCall
@@ -27,11 +27,15 @@ IP_HEADER = {4: 20, 6: 40}
 SYN_SIZES = (20, 40)  # without options, as a prober sends it; with those of Linux
 MOST_BYTES = 32 << 20
 READY_S = 1.0
+# What perf trace may take of a CPU, as seen over so long after it has started: it is told of each call one by one.
+CALLS_SHARE, WEIGHED_S = 0.05, 2.0
 # Calls that wait for others as a rule, and would be all that is to be seen.
 WAITS = (
     "futex,epoll_wait,epoll_pwait,epoll_pwait2,poll,ppoll,select,pselect6,nanosleep,clock_nanosleep,wait4,waitid,pause,io_getevents,"
     "rt_sigsuspend,accept,accept4,connect,recvfrom,recvmsg,vfork"
 )
+# Frequent, and always short. Each call that is left is told to perf one by one, which is what perf trace costs.
+SHORT = "rt_sigprocmask,rt_sigaction,rt_sigreturn,sched_yield,clock_gettime,gettimeofday,getpid,gettid,getppid,getuid,geteuid"
 PEERS = ("pipe:", "socket:", "anon_inode:", "/dev/pts/", "/dev/tty")
 # Each mark is of a length of its own, since not each of them need be seen.
 MARK_CALL, MARK_NS, MARK_STEP_NS = "rt_sigtimedwait", 20000000, 20000000
@@ -56,6 +60,9 @@ class PerfTrace:
         self._started = time.monotonic()
         self._tools: Dict[str, bounded.Tool] = {}
         self._marks: List[Mark] = []
+        # When perf trace's CPU time was first looked at, and how much it was.
+        self._weighed: Optional[Tuple[float, float]] = None
+        self._calls_reason: Optional[str] = None
 
     def start(self) -> bool:
         self.reason = recorder.unavailable()
@@ -67,7 +74,7 @@ class PerfTrace:
         packets, calls = (os.path.join(self._workdir, name) for name in ("packets.data", "calls.out"))
         limit = f"--max-size={MOST_BYTES // 2}B"
         argv = ["record", "-q", "-e", EVENT, "--filter", filtered, "-a", "-k", "CLOCK_MONOTONIC", "-B", "-N", limit, "-o", packets]
-        traced = ["trace", "-a", "-T", "--duration", f"{self._plan['slow_call_ms']:g}", "-e", "!" + WAITS]
+        traced = ["trace", "-a", "-T", "--duration", f"{self._plan['slow_call_ms']:g}", "-e", f"!{WAITS},{SHORT}"]
         for name, words, output in (("packets", argv, packets), ("calls", traced, calls)):
             try:
                 self._tools[name] = bounded.Tool([perf, *words], max(1.0, self._until - time.monotonic()), MOST_BYTES, output)
@@ -86,7 +93,25 @@ class PerfTrace:
         if not self.ready and time.monotonic() - self._started >= READY_S:
             self.ready = True
             self._mark()
+        if self.ready and self._calls_reason is None:
+            self._weigh(time.monotonic())
         return [], []
+
+    def _weigh(self, now: float) -> None:
+        """End perf trace where the host makes so many system calls that watching them costs too much."""
+        tool = self._tools.get("calls")
+        if tool is None or tool.ended is not None:
+            return
+        spent = tool.cpu_s()
+        if self._weighed is None:
+            self._weighed = (now, spent)
+        since, before = self._weighed
+        if now - since < WEIGHED_S:
+            return
+        self._calls_reason = too_dear((spent - before) / (now - since))
+        self._weighed = (now, spent)
+        if self._calls_reason:
+            tool.end()
 
     def _mark(self) -> None:
         length = int(1.5e6 * self._plan["slow_call_ms"]) + MARK_NS + MARK_STEP_NS * len(self._marks)
@@ -129,12 +154,19 @@ class PerfTrace:
 
     def capabilities(self) -> Dict[str, Dict[str, Any]]:
         seen = self.ready and "packets" in self._tools
-        calls = self.ready and "calls" in self._tools
+        calls = self.ready and "calls" in self._tools and self._calls_reason is None
         why = self._why if not self.reason else f"{self._why}; {self.reason}"
         return {
             "rx_trace": sockets.capability(seen, "perf" if seen else None, why),
-            "slow_calls": sockets.capability(calls, "perf_trace" if calls else None, why),
+            "slow_calls": sockets.capability(calls, "perf_trace" if calls else None, "; ".join(filter(None, (why, self._calls_reason)))),
         }
+
+
+def too_dear(share: float) -> Optional[str]:
+    """Why perf trace is ended that takes this share of a CPU, or None."""
+    if share <= CALLS_SHARE:
+        return None
+    return f"not watched to the end: perf trace took {100 * share:.0f} % of a CPU (limit {100 * CALLS_SHARE:.0f} %)"
 
 
 def lengths(flows: Sequence[Dict[str, Any]]) -> Set[int]:
@@ -157,7 +189,7 @@ def slow_calls(lines: Iterable[str], own: int, marks: Sequence[Mark]) -> List[Sl
     if offset is None:
         return []
     return [
-        call._replace(start_ns=call.start_ns + offset, pid=_process_of(call.tid))
+        rightly_named(call._replace(start_ns=call.start_ns + offset, pid=_process_of(call.tid)), identity.is_32_bit(call.tid))
         for call in parsed
         if call.call != MARK_CALL and not (call.path or "").startswith(PEERS)
     ]
@@ -180,6 +212,14 @@ def parse(line: str) -> Optional[SlowCall]:
     fd, path = (int(descriptor.group(1)), descriptor.group(2)) if descriptor else (None, None)
     start_ns, duration_ns = round(float(start_ms) * 1e6), round(float(duration_ms) * 1e6)
     return SlowCall(start_ns, duration_ns, None, None, int(tid), int(tid), comm[:15], call, fd, (), "perf_trace", path)
+
+
+def rightly_named(call: SlowCall, is_32_bit: bool) -> SlowCall:
+    """perf trace names the calls of all programs by the table of 64-bit ones, and their arguments with them."""
+    if not is_32_bit:
+        return call
+    name = syscalls.of_32_bit(call.call)
+    return call._replace(call=name) if syscalls.takes_descriptor(name) else call._replace(call=name, fd=None, path=None)
 
 
 def _process_of(tid: int) -> int:
