@@ -72,6 +72,8 @@ class ActionModule(ControllerAction):
         wave = gates.wave(self.plan, state, self.wave, self.retry)
         if self._task.check_mode:
             return _go(wave.hosts, min(wave.rounds, 1))
+        if not wave.hosts and state.waves.get(self.wave) == "passed":
+            return _go([], 0)
         waits = self._pause(state)
         if waits.wait_s:
             display.display(f"Wave {self.wave} begins in {waits.wait_s:.0f} s (soak_s).")

@@ -77,10 +77,14 @@ def _path(plan: str, base: str) -> Path:
 
 
 def _called_up(plan: dict[str, Any], state: State, retry: bool, groups: dict[str, list[str]]) -> list[dict[str, Any]]:
-    """Hosts by wave, each wave behind the host that speaks for it; a wave that has passed, and has nothing left to do, is over."""
+    """Hosts by wave, each wave behind the host that speaks for it; a wave that has passed, and has nothing left to do, is over.
+
+    The last is called up in any case: a controller that died behind it has not closed the campaign.
+    """
     found = []
-    for number, hosts in enumerate(gates.left(plan, state, retry), 1):
-        if not hosts and state.waves.get(number) == "passed":
+    waves = gates.left(plan, state, retry)
+    for number, hosts in enumerate(waves, 1):
+        if not hosts and state.waves.get(number) == "passed" and number < len(waves):
             continue
         speaker = _speaker(number, groups)
         found.append({"name": speaker, "groups": [PLAYED, SPEAKERS], "wave": number})

@@ -76,6 +76,8 @@ class Fleet:
     clear: frozenset[str] = frozenset()
     down: frozenset[str] = frozenset()
     settings: Mapping[str, Any] = field(default_factory=dict)
+    others: Mapping[str, tuple[str, Mapping[str, Any]]] = field(default_factory=dict)
+    """Hosts whose cause names another remedy than `settle`, with its parameters."""
 
     @property
     def runs(self) -> Path:
@@ -125,7 +127,7 @@ class Fleet:
         return {
             "stall_runs_dir": str(self.runs),
             "stall_remedy_dirs": [str(self.remedies)],
-            "stall_remedies": ["settle"],
+            "stall_remedies": ["settle", *sorted({name for name, _ in self.others.values()})],
             "stall_become": False,
             **{f"stall_{name}": value for name, value in more.items()},
         }
@@ -160,6 +162,7 @@ class Fleet:
 
     def _row(self, host: str, rank: int) -> dict[str, Any]:
         status = "clear" if host in self.clear else "not_measured" if host in self.down else "stalling"
+        remedy, settings = self.others.get(host, ("settle", {"directory": str(self.settled), **self.settings}))
         cause = {
             "id": "unsettled",
             "title": "The host has not settled",
@@ -169,8 +172,8 @@ class Fleet:
             "mitigation": None,
             "fix": None,
             "source": None,
-            "remedies": ["settle"],
-            "settings": {"settle": {"directory": str(self.settled), **self.settings}},
+            "remedies": [remedy],
+            "settings": {remedy: settings},
         }
         return {
             "host": host,
