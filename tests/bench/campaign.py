@@ -1,0 +1,71 @@
+"""A campaign over a large fleet of local connections: what it costs the controller, and that its limits hold while it runs."""
+
+from __future__ import annotations
+
+import json
+import sys
+import tempfile
+from collections import Counter
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+from tests.campaign import Fleet
+
+from . import measure
+
+CHECKOUT = Path(__file__).resolve().parents[2]
+RACKS, PER_RACK = 25, 20
+PER_RACK_MOST = 2
+
+
+def compare(racks: int = RACKS, per_rack: int = PER_RACK) -> dict[str, Any]:
+    """`plan`, `campaign` and a campaign that ends at its canary: seconds, CPU seconds and the largest process; and what the journal shows."""
+    with tempfile.TemporaryDirectory() as base:
+        sizes = {f"{number:02}": per_rack for number in range(racks)}
+        whole, stopped = (Fleet(Path(base) / name, sizes, settings=settings) for name, settings in _fleets())
+        made = _play(whole.make(), 0)
+        done = _play(whole, 0, plan="latest", confirm=True)
+        _play(stopped.make(), 0)
+        ended = _play(stopped, 2, plan="latest", confirm=True)
+        lines, few = whole.lines(), stopped.lines()
+        return {
+            "hosts": len(whole.hosts),
+            "plan": _figures(made),
+            "campaign": {**_figures(done), "cpu_s_per_host": round(done.cpu_s / len(whole.hosts), 2)},
+            "waves": sum(line["event"] == "wave_passed" for line in lines),
+            "hosts_done": sum(line["event"] == "step_done" for line in lines),
+            "most_away_in_a_rack": _most_away(lines, whole.hosts),
+            "limit_of_a_rack": PER_RACK_MOST,
+            "journal_kb": round((whole.campaign / "journal.jsonl").stat().st_size / 1000),
+            "stopped_at_the_canary": {**_figures(ended), "hosts_touched": len({line["host"] for line in few if line["host"]})},
+        }
+
+
+def _fleets() -> tuple[tuple[str, dict[str, Any]], ...]:
+    return ("whole", {}), ("stopped", {"fails_on": ["node-00-01"]})
+
+
+def _play(fleet: Fleet, rc: int, **variables: Any) -> measure.Cost:
+    variables = fleet.variables(limits={"fleet": "20%", "rack": PER_RACK_MOST}, **variables)
+    command = [str(Path(sys.prefix) / "bin" / "ansible-playbook"), "remediate.yml", "-i", str(fleet.inventory), "-e", json.dumps(variables)]
+    cost = measure.run(command, cwd=CHECKOUT)
+    assert cost.rc == rc, cost.output[-5000:]
+    return cost
+
+
+def _figures(cost: measure.Cost) -> dict[str, float]:
+    return {"wall_s": round(cost.wall_s, 1), "cpu_s": round(cost.cpu_s, 1), "largest_process_mb": round(cost.rss_kb / 1024)}
+
+
+def _most_away(lines: list[dict[str, Any]], racks: dict[str, str]) -> int:
+    """The most hosts of one rack that were between the beginning of their step and its end at once."""
+    away: Counter[str] = Counter()
+    most = 0
+    for line in sorted(lines, key=lambda line: datetime.fromisoformat(line["at"].replace("Z", "+00:00"))):
+        if line["event"] == "step_begun":
+            away[racks[line["host"]]] += 1
+        elif line["event"] in ("step_done", "step_failed"):
+            away[racks[line["host"]]] -= 1
+        most = max(most, *away.values(), 0)
+    return most

@@ -1,0 +1,152 @@
+"""What may go on, and what ends a campaign."""
+
+from datetime import timedelta
+
+import pytest
+
+from ansible_collections.fleet.stall.plugins.plugin_utils import gates, journal_state, plan_check
+
+from .test_journal_state import line
+
+DOMAINS = {f"{rack}{number}": {"rack": f"rack_{rack}"} for rack in "ab" for number in range(3)}
+STEPS = [{"remedy": "sysctl", "undo": True}, {"remedy": "restart_unit", "undo": False}]
+
+
+def plan(waves, failures_most=0, per_domain=None, down=(), escalate=False, soak_s=0, boot_id=None):
+    rows = [{"host": host, "boot_id": boot_id, "escalate": escalate, "steps": STEPS} for wave in waves for host in wave]
+    limits = {"canary": 1, "per_domain": per_domain or {}, "failures_most": failures_most, "soak_s": soak_s}
+    return {"hosts": rows, "waves": waves, "limits": limits, "down": list(down)}
+
+
+def ended(host, wave=1, event="step_done", verdict="better", **data):
+    found = [line("step_begun", host, wave), line(event, host, wave, **data)]
+    return [*found, line("verified", host, wave, verdict=verdict)] if event == "step_done" else found
+
+
+def passed(wave, at="2026-11-25T12:00:00.000Z"):
+    return {**line("wave_passed", None, wave), "at": at}
+
+
+def state(*lines):
+    return journal_state.fold(one for group in lines for one in (group if isinstance(group, list) else [group]))
+
+
+THREE = plan([["a0"], ["a1", "b0"], ["b1"]])
+
+
+@pytest.mark.parametrize(
+    ("lines", "expected"),
+    [
+        ([], [["a0"], ["a1", "b0"], ["b1"]]),
+        ([ended("a0")], [[], ["a1", "b0"], ["b1"]]),
+        ([ended("a0"), passed(1), line("step_begun", "b0", 2)], [[], ["a1", "b0"], ["b1"]]),
+        ([ended("a0", event="step_failed", because="x")], [[], ["a1", "b0"], ["b1"]]),
+    ],
+)
+def test_who_is_left(lines, expected):
+    assert gates.left(THREE, state(*lines), retry=False) == expected
+
+
+def test_what_failed_is_left_where_it_is_tried_again():
+    failed = state(ended("a0", event="step_failed", because="x"))
+    assert gates.left(THREE, failed, retry=True)[0] == ["a0"]
+    assert gates.wave(THREE, failed, 1, retry=True) == gates.Wave(["a0"], 1)
+    assert gates.wave(THREE, failed, 1, retry=False) == gates.Wave([], 0)
+
+
+def test_rounds_are_the_steps_that_the_ladder_has_left():
+    ladder = plan([["a0"]], escalate=True)
+    assert gates.wave(ladder, state(), 1, False).rounds == 2
+    assert gates.wave(ladder, state(ended("a0", verdict="same")), 1, False) == gates.Wave(["a0"], 1)
+    assert gates.wave(ladder, state(ended("a0")), 1, False).rounds == 0
+
+
+def test_a_campaign_is_done_when_its_waves_have_passed():
+    assert not gates.is_done(THREE, state(passed(1), passed(2)))
+    assert gates.is_done(THREE, state(passed(1), passed(2), passed(3)))
+    assert gates.is_done(plan([]), state())
+
+
+def test_waves_pass_in_their_order():
+    assert gates.may_begin(THREE, state(), 1, DOMAINS) == ""
+    assert gates.may_begin(THREE, state(), 2, DOMAINS) == "wave 1 has not passed"
+    assert gates.may_begin(THREE, state(passed(1)), 3, DOMAINS) == "wave 2 has not passed"
+
+
+@pytest.mark.parametrize(
+    ("lines", "away", "is_refused"),
+    [
+        ([], (), False),
+        ([], ("a2",), True),
+        ([ended("a0", event="step_failed", because="x")], (), True),
+        ([line("step_begun", "a0"), line("cordon_begun", "a0", ours=True), line("cordoned", "a0")], (), True),
+        ([ended("b1", event="step_failed", because="x")], (), True),
+        # A host of the wave itself takes no second place
+        ([ended("a1", wave=2, event="step_failed", because="x")], (), False),
+        ([[*ended("a0", verdict="worse"), line("rolled_back", "a0")]], (), False),
+        ([ended("a0", verdict="worse")], (), True),
+    ],
+)
+def test_what_failed_or_is_out_of_service_counts_as_away(lines, away, is_refused):
+    said = gates.may_begin(plan(THREE["waves"], per_domain={"rack": 1}), state(*lines, passed(1)), 2, DOMAINS, away)
+    assert bool(said) is is_refused
+    if is_refused:
+        assert "2 hosts would be away at once, 1 of them are down already, and 1 may be" in said
+
+
+@pytest.mark.parametrize(
+    ("waves", "lines", "number", "failures_most", "said"),
+    [
+        ([["a0"]], [ended("a0")], 1, 0, ""),
+        ([["a0"]], [ended("a0", verdict="same")], 1, 0, ""),
+        ([["a0"]], [ended("a0", verdict="unknown")], 1, 0, ""),
+        ([["a0"]], [ended("a0", verdict="worse")], 1, 5, "1 host of the first wave failed (a0: it did worse after sysctl)"),
+        ([["a0"]], [ended("a0", event="step_failed", because="it broke")], 1, 5, "1 host of the first wave failed (a0: it broke)"),
+        ([["a0"]], [line("step_begun", "a0")], 1, 0, "1 host of the first wave failed (a0: sysctl was begun and did not end)"),
+        ([["a0"]], [], 1, 0, "1 host of the first wave failed (a0: nothing was begun on it)"),
+        ([["a0"]], [[line("step_begun", "a0"), line("cordon_begun", "a0", ours=True), line("step_done", "a0")]], 1, 0, "still cordoned"),
+        ([["b1"], ["a0", "a1"]], [ended("b1"), ended("a0", 2, "step_failed", because="x"), ended("a1", 2)], 2, 0, "1 host failed (a0: x)"),
+        ([["b1"], ["a0", "a1"]], [ended("b1"), ended("a0", 2, "step_failed", because="x"), ended("a1", 2)], 2, 1, ""),
+        ([["b1"], ["a0", "a1"]], [ended("b1")], 2, 1, "2 hosts failed (a0: nothing was begun on it; a1: nothing"),
+        # Failures add up over the waves
+        (
+            [["b1"], ["a0"], ["a1"]],
+            [ended("b1"), *(ended(host, 2, "step_failed", because="x") for host in ("a0", "a1"))],
+            3,
+            1,
+            "1 host failed",
+        ),
+    ],
+)
+def test_what_ends_it(waves, lines, number, failures_most, said):
+    found = gates.verdict(plan(waves, failures_most), state(*lines), number)
+    assert said in found and bool(said) is bool(found)
+
+
+def test_the_soak_time_counts_from_the_wave_before():
+    soaking, now = plan(THREE["waves"], soak_s=600), plan_check.moment("2026-11-25T12:04:00Z")
+    assert gates.soak_left_s(soaking, state(), now) == 0
+    assert gates.soak_left_s(soaking, state(passed(1)), now) == 360
+    assert gates.soak_left_s(soaking, state(passed(1)), now + timedelta(hours=1)) == 0
+
+
+@pytest.mark.parametrize(
+    ("lines", "expected"),
+    [
+        ([], []),
+        ([line("step_begun", "a0")], []),
+        ([line("step_begun", "a0"), line("cordon_begun", "a0", ours=True)], ["a0"]),
+        ([line("step_begun", "a0"), line("cordon_begun", "a0", ours=False)], []),
+        ([line("step_begun", "a0"), line("reboot_begun", "a0")], ["a0"]),
+        ([ended("a0")], []),
+    ],
+)
+def test_what_must_not_be_left_as_it_is(lines, expected):
+    assert gates.in_flight(THREE, state(*lines), ["a0", "a1"]) == expected
+
+
+def test_another_boot_is_refused_before_anything_was_begun_and_no_more_after():
+    booted = plan([["a0"], ["a1"]], boot_id="b-1")
+    (said,) = gates.refusals(booted, state(), {"a0": "b-2", "a1": "b-1"})
+    assert said.startswith("a0: it has been rebooted since it was diagnosed")
+    assert gates.refusals(booted, state(line("step_begun", "a0")), {"a0": "b-2", "a1": None}) == []
