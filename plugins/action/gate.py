@@ -22,7 +22,7 @@ from ansible_collections.fleet.stall.plugins.plugin_utils import (
 )
 from ansible_collections.fleet.stall.plugins.plugin_utils.actions import ControllerAction, display, warn
 from ansible_collections.fleet.stall.plugins.plugin_utils.campaign_lock import Holder
-from ansible_collections.fleet.stall.plugins.plugin_utils.journal_state import BEGUN, ROLL_BACK, VERIFY, State
+from ansible_collections.fleet.stall.plugins.plugin_utils.journal_state import BEGUN, DONE, ROLL_BACK, UNKNOWN, VERIFY, State
 from ansible_collections.fleet.stall.plugins.plugin_utils.pause import Pause
 from ansible_collections.fleet.stall.plugins.plugin_utils.remediation import Remediation, journals, process
 from ansible_collections.fleet.stall.plugins.plugin_utils.text import and_more, printable
@@ -134,13 +134,14 @@ class ActionModule(ControllerAction):
         return _go([], 0)
 
     def _give_up(self) -> None:
-        """Hosts that were lost on the way: no line says how their step ended."""
-        state = self._state()
-        for name in gates.members(self.plan, self.wave):
-            host = state.hosts.get(name)
-            if host and host.step and host.step.status == BEGUN:
-                because = f"it was lost on the way: the last that is known of it is {host.last} at {host.at}"
-                self.campaign.note("step_failed", host=name, data={"because": because})
+        """Hosts that were lost on the way: no line says how their step ended, or whether it helped."""
+        known = self._state().hosts
+        for host in (known[name] for name in gates.members(self.plan, self.wave) if name in known):
+            last = f"the last that is known of it is {host.last} at {host.at}"
+            if host.step and host.step.status == BEGUN:
+                self.campaign.note("step_failed", host=host.host, data={"because": f"it was lost on the way: {last}"})
+            elif host.step and host.step.status == DONE and host.step.verdict is None:
+                self.campaign.note("verified", host=host.host, data={"verdict": UNKNOWN, "sentence": f"It was not looked at: {last}."})
 
     # -- Within a round
 

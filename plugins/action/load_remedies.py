@@ -37,7 +37,7 @@ class ActionModule(ControllerAction):
         campaign = Remediation.of_plan(RunDir.find(parameters["runs_dir"], plan["run"]), plan["plan"])
         state = campaign.state()
         self._refuse(path, plan, campaign, state)
-        if gates.is_done(plan, state) and state.outcome:
+        if not plan["hosts"] or (gates.is_done(plan, state) and state.outcome):
             return {**self._ended(plan, campaign, state), "done": True}
         if not (parameters["confirm"] or self._task.check_mode):
             for line in plan_table.lines(plan, parameters["top"]):

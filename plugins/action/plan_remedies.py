@@ -7,6 +7,7 @@ from datetime import datetime, timezone
 from typing import Any
 
 from ansible_collections.fleet.stall.plugins.plugin_utils import (
+    fleet,
     plan_check,
     plan_files,
     plan_make,
@@ -17,7 +18,7 @@ from ansible_collections.fleet.stall.plugins.plugin_utils import (
     request,
     rundir,
 )
-from ansible_collections.fleet.stall.plugins.plugin_utils.actions import ControllerAction, display
+from ansible_collections.fleet.stall.plugins.plugin_utils.actions import ControllerAction, display, warn
 from ansible_collections.fleet.stall.plugins.plugin_utils.rundir import RunDir, RunDirError
 
 _HEADING = """What is to be done about the stalls of run {run}. Nothing is done until it is confirmed:
@@ -33,6 +34,8 @@ class ActionModule(ControllerAction):
 
     def act(self, task_vars: dict[str, Any]) -> dict[str, Any]:
         parameters = remediation_request.parameters(task_vars, self._templar.template)
+        for sentence in fleet.unknown_variables(task_vars):
+            warn(sentence)
         run = RunDir.find(parameters["runs_dir"], self._task.args["run"])
         plan = _plan(run, parameters, task_vars["groups"])
         path = run.path / remediation.PLAN
@@ -50,8 +53,8 @@ def _plan(run: RunDir, parameters: dict[str, Any], groups: dict[str, list[str]])
     findings = rundir.read_json(run.path / "findings.json")
     if findings is None:
         raise RunDirError(f"{run.path} holds no findings: diagnose first, or rank it with report.yml -e stall_run={run.id}.")
-    fleet = remediation_request.fleet(groups, parameters["domains"])
-    request.refuse(plan_make.wrong_limits(parameters, fleet))
+    domains = remediation_request.fleet(groups, parameters["domains"])
+    request.refuse(plan_make.wrong_limits(parameters, domains))
     choice = remedy_choice.choose(findings, remediation_request.allowed(parameters), parameters["remedy_confidence"])
     now = datetime.now(timezone.utc)
     plan = plan_make.build(
@@ -59,10 +62,10 @@ def _plan(run: RunDir, parameters: dict[str, Any], groups: dict[str, list[str]])
         run=run.id,
         now=now,
         found_at=_found_at(findings, now),
-        hosts=_known_hosts(choice, run, findings, fleet),
+        hosts=_known_hosts(choice, run, findings, domains),
         left_out=choice.left_out,
-        down=_down(findings, run, fleet),
-        domains=fleet,
+        down=_down(findings, run, domains),
+        domains=domains,
         parameters=parameters,
     )
     if because := plan_check.expired(plan, now):

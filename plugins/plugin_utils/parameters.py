@@ -51,6 +51,7 @@ _RANGES: dict[str, tuple[float, float, str]] = {
     "stall_failures_most": (0, 100000, "hosts"),
     "stall_soak_s": (0, 604800, "seconds"),
     "stall_plan_valid_h": (0.1, 8760, "hours"),
+    "stall_task_timeout_s": (10, 86400, "seconds"),
     "stall_drain_timeout_s": (1, 86400, "seconds"),
     "stall_drain_retry_s": (0.1, 600, "seconds"),
     "stall_haproxy_least": (0, 10000, "servers"),

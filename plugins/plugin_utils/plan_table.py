@@ -69,6 +69,8 @@ def _bounds(plan: Mapping[str, Any]) -> Iterator[str]:
         f"{len(plan['hosts'])} hosts in {len(plan['waves'])} waves; away at once at the most: {away or 'no limit'}; "
         f"more than {limits['failures_most']} failed hosts end it, and one in wave 1"
     )
+    if limits["soak_s"]:
+        yield f"between two waves it waits {limits['soak_s']:g} s"
     if plan["down"]:
         yield f"down already: {and_more(plan['down'], 5)}"
     if limits["windows"]:

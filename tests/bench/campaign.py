@@ -20,7 +20,7 @@ PER_RACK_MOST = 2
 
 
 def compare(racks: int = RACKS, per_rack: int = PER_RACK) -> dict[str, Any]:
-    """`plan`, `campaign` and a campaign that ends at its canary: seconds, CPU seconds and the largest process; and what the journal shows."""
+    """A plan, its campaign, and one that ends at its canary: seconds, CPU seconds, the largest process; and what the journals show."""
     with tempfile.TemporaryDirectory() as base:
         sizes = {f"{number:02}": per_rack for number in range(racks)}
         whole, stopped = (Fleet(Path(base) / name, sizes, settings=settings) for name, settings in _fleets())

@@ -129,6 +129,15 @@ def test_a_host_that_does_not_answer_ends_it_with_a_report(fleet, host):
     assert events(fleet)[-3:] == [("wave_failed", None), ("stopped", None), ("closed", None)]
 
 
+def test_a_remedy_that_hangs_costs_its_host_the_step(tmp_path):
+    fleet = planned(Fleet(tmp_path, {"a": 1}, settings={"pause_s": 600}).make())
+    done = confirmed(fleet, task_timeout_s=10)
+    assert done.rc == 2 and done.wall_s < 200, done.screen
+    (failed,) = [line for line in fleet.lines() if line["event"] == "step_failed"]
+    assert failed["data"]["because"].startswith("Work for a while: ") and "10" in failed["data"]["because"]
+    assert settled(fleet) == set() and lock(fleet) == ""
+
+
 EDITS = [
     (lambda plan: plan["hosts"][0]["steps"][0].update(remedy="format_disk"), "format_disk is none of stall_remedies: settle"),
     (lambda plan: plan["hosts"][0]["steps"][0].update(remedy="../settle"), "'../settle' does not have the form"),
