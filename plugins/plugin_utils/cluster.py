@@ -26,6 +26,8 @@ INSTALL = f"install it on the controller: ansible-galaxy collection install '{CO
 MARK = "fleet.stall/cordoned"
 # The DaemonSet controller's label: k8s_drain takes one of its pods that has an emptyDir for one to be evicted
 _NOT_OF_A_DAEMONSET = ["!pod-template-generation"]
+# What lists are long for, and nobody here asks
+_HIDDEN = ["metadata.managedFields", "status.images", "status.volumesAttached", "status.volumesInUse"]
 
 _REMEDIES = (
     (r"unauthorized|\b401\b", "log in to the cluster again, and run it once more"),
@@ -123,7 +125,7 @@ class Cluster:
         self._run("k8s_drain", arguments, limit_s + self._limit_s)
 
     def _list(self, **arguments: Any) -> list[Any]:
-        result = self._run("k8s_info", arguments)
+        result = self._run("k8s_info", {**arguments, "hidden_fields": _HIDDEN})
         if not result.get("api_found") or not isinstance(result.get("resources"), list):
             # What it says when the discovery fails; an empty list would be taken for an empty node
             raise ClusterError(
