@@ -11,6 +11,7 @@ from ansible_collections.fleet.stall.plugins.plugin_utils import gates, journal_
 from ansible_collections.fleet.stall.plugins.plugin_utils.actions import ControllerAction, failed
 from ansible_collections.fleet.stall.plugins.plugin_utils.journal_state import BEGUN, NOTHING, ROLL_BACK, STEP, UNDRAIN, Host, Next
 from ansible_collections.fleet.stall.plugins.plugin_utils.remediation import Remediation
+from ansible_collections.fleet.stall.plugins.plugin_utils.remedies import Remedy
 from ansible_collections.fleet.stall.plugins.plugin_utils.text import printable
 
 
@@ -43,8 +44,9 @@ class ActionModule(ControllerAction):
             if because := plan_check.rebooted(row, measured.get("boot_id"), own):
                 self._note("step_failed", because=because)
                 return failed([f"{printable(self.host)}: {because}."])
-        seen = {**step, "host": self.host, "wave": wave, "resumed": next_.resumed, "before": before}
-        return {"go": STEP, "step": seen, "tasks": str(self._remedy(step["remedy"], task_vars).tasks)}
+        remedy = self._remedy(step["remedy"], task_vars)
+        seen = {**_complete(step, remedy), "host": self.host, "wave": wave, "resumed": next_.resumed, "before": before}
+        return {"go": STEP, "step": seen, "tasks": str(remedy.tasks)}
 
     def _roll_back(self, task_vars: dict[str, Any]) -> dict[str, Any]:
         row = gates.planned(self.campaign.plan())[self.host]
@@ -53,9 +55,10 @@ class ActionModule(ControllerAction):
         if next_.what != ROLL_BACK or next_.index is None or known.step is None:
             return {"go": NOTHING}
         step = row["steps"][next_.index]
-        seen = {**step, "host": self.host, "wave": known.wave, "resumed": False, "before": known.step.before}
+        remedy = self._remedy(step["remedy"], task_vars)
+        seen = {**_complete(step, remedy), "host": self.host, "wave": known.wave, "resumed": False, "before": known.step.before}
         seen["undo_with"] = known.step.result.get("undo")
-        return {"go": ROLL_BACK, "step": seen, "tasks": str(self._remedy(step["remedy"], task_vars).undo_tasks)}
+        return {"go": ROLL_BACK, "step": seen, "tasks": str(remedy.undo_tasks)}
 
     def _done(self, task_vars: dict[str, Any]) -> dict[str, Any]:
         result = self._task.args["result"]
@@ -73,7 +76,7 @@ class ActionModule(ControllerAction):
         self._note("step_failed", because=f"{task}: {because}" if task else because)
         return {}
 
-    def _remedy(self, name: str, task_vars: dict[str, Any]) -> Any:
+    def _remedy(self, name: str, task_vars: dict[str, Any]) -> Remedy:
         parameters, errors = request.read_parameters(task_vars, self._templar.template)
         request.refuse(errors)
         return remediation_request.allowed(parameters)[name]
@@ -81,6 +84,10 @@ class ActionModule(ControllerAction):
     def _note(self, event: str, place: dict[str, Any] | None = None, **data: Any) -> None:
         if not self._task.check_mode:
             self.campaign.note(event, host=self.host, data=data, **(place or {}))
+
+
+def _complete(step: dict[str, Any], remedy: Remedy) -> dict[str, Any]:
+    return {**step, "parameters": remedy.complete(step["parameters"])}
 
 
 def _only_finish(host: Host, next_: Next) -> Next:

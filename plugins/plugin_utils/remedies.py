@@ -59,6 +59,11 @@ class Remedy:
         """Whether there is a value, and it can be one of this parameter."""
         return value is not None and not schema.errors(value, _plain(self.row["parameters"][name]))
 
+    def complete(self, parameters: Mapping[str, Any]) -> dict[str, Any]:
+        """With the defaults of what a plan, which people edit, leaves out."""
+        defaults = {name: form["default"] for name, form in self.row["parameters"].items() if "default" in form}
+        return {**defaults, **parameters}
+
     def missing(self) -> list[str]:
         """A sentence for each file of tasks that is not there."""
         files = [self.tasks, *([self.undo_tasks] if self.row["undo"] else [])]

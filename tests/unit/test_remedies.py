@@ -8,6 +8,7 @@ import pytest
 import yaml
 
 from ansible_collections.fleet.stall.plugins.module_utils.settings import rules
+from ansible_collections.fleet.stall.plugins.plugin_utils import remedies
 from ansible_collections.fleet.stall.plugins.plugin_utils.causes import load
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -103,3 +104,16 @@ def test_what_a_cause_asks_of_a_remedy_fits_its_parameters(cause):
             jsonschema.Draft202012Validator(schema_of(described(name)[key])).validate(value)
         for setting in values.get("settings", []):
             assert rules.problem(setting) == ""
+
+
+@pytest.mark.parametrize(
+    ("given", "complete"),
+    [
+        ({"pid": 7}, {"pid": 7, "policy": "other"}),
+        ({"pid": 7, "policy": "idle"}, {"pid": 7, "policy": "idle"}),
+    ],
+)
+def test_what_an_edited_plan_leaves_out_has_its_default(given, complete):
+    found = remedies.load()["set_priority"].complete(given)
+    assert complete.items() <= found.items()
+    assert set(found) == {*given, *(name for name, form in described("set_priority").items() if "default" in form)}
