@@ -9,15 +9,19 @@ import fcntl
 import json
 import os
 import platform
+import time
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, BinaryIO
 
-from ansible_collections.fleet.stall.plugins.plugin_utils.text import printable
+from ansible_collections.fleet.stall.plugins.plugin_utils import leftovers
+from ansible_collections.fleet.stall.plugins.plugin_utils.text import and_more, printable
 
 NAME = "campaign.lock"
-_FIELDS = ("plan", "controller", "controller_boot_id", "pid", "pid_started", "at")
+_FIELDS = ("plan", "controller", "controller_boot_id", "pid", "pid_started", "command", "at")
+LEFTOVERS_S = 60.0
+_LOOK_S = 0.2
 
 
 class LockError(Exception):
@@ -26,29 +30,33 @@ class LockError(Exception):
 
 @dataclass(frozen=True)
 class Holder:
-    """Who works on the fleet. `pid_started`: clock ticks since boot, which tells a process from a later one of its number."""
+    """Who works on the fleet. `pid_started` (clock ticks since boot) tells a process from a later one of its number; `command` is a digest."""
 
     plan: str
     controller: str
     controller_boot_id: str
     pid: int
     pid_started: int
+    command: str
     at: str
 
     @classmethod
     def of_process(cls, plan: str, pid: int, at: str) -> Holder:
         """For a process of this controller."""
-        return cls(plan, platform.node(), _boot_id(), pid, started(pid) or 0, at)
+        process = leftovers.of(pid)
+        started_at, command = (process.started, process.command) if process else (0, "")
+        return cls(plan, platform.node(), _boot_id(), pid, started_at, command, at)
 
     def is_process_of(self, other: Holder) -> bool:
         keys = ("controller", "controller_boot_id", "pid", "pid_started")
         return all(getattr(self, key) == getattr(other, key) for key in keys)
 
 
-def take(base: Path, wanted: Holder, force: bool = False) -> str:
+def take(base: Path, wanted: Holder, force: bool = False, wait_s: float = LEFTOVERS_S) -> str:
     """Take the lock, or find that it is ours. A sentence where a dead one's was taken over, else empty. Raises LockError.
 
     :param force: take it whoever has it
+    :param wait_s: how long the forks that a dead one left may take to end
     """
     said = ""
 
@@ -61,6 +69,7 @@ def take(base: Path, wanted: Holder, force: bool = False) -> str:
                 raise LockError(f"{base / NAME}: {because}")
             said = f"The lock of {_named(holder)} was taken away from it, as stall_unlock asks."
         else:
+            _outlast(base, holder, wanted, wait_s)
             said = f"The lock of {_named(holder)} was taken over: that process is gone."
         return wanted
 
@@ -96,13 +105,22 @@ def refusal(holder: Holder, wanted: Holder, started_at: Callable[[int], int | No
 
 def started(pid: int) -> int | None:
     """When a process of this machine was started, in clock ticks since boot; None if there is none."""
-    try:
-        content = Path(f"/proc/{pid}/stat").read_text(encoding="utf-8", errors="replace")
-    except OSError:
-        return None
-    # The name in parentheses can hold anything, and a process that only waits to be reaped works no more.
-    fields = content.rpartition(")")[2].split()
-    return None if fields[0] in "ZX" else int(fields[19])
+    process = leftovers.of(pid)
+    return process.started if process else None
+
+
+def _outlast(base: Path, holder: Holder, wanted: Holder, wait_s: float) -> None:
+    """Wait for what a controller that was killed left at work. Raises LockError."""
+    if holder.controller_boot_id != wanted.controller_boot_id:
+        return
+    deadline = time.monotonic() + wait_s
+    while left := leftovers.of_controller(holder.command, holder.pid_started, wanted.pid, leftovers.at_work()):
+        if time.monotonic() > deadline:
+            raise LockError(
+                f"{base / NAME}: {_named(holder)} is gone, and left at work: process {and_more([str(pid) for pid in left])}. "
+                "Wait for that to end, or end it, and run this again."
+            )
+        time.sleep(_LOOK_S)
 
 
 def _change(base: Path, decide: Callable[[Holder | None], Holder | None]) -> None:

@@ -192,6 +192,7 @@ def _holder(pid: int) -> dict:
         "controller_boot_id": boot_id,
         "pid": pid,
         "pid_started": started,
+        "command": "of another",
         "at": "2026-11-25T12:00:00Z",
     }
 

@@ -3,13 +3,14 @@
 import dataclasses
 import multiprocessing
 import os
+import signal
 import subprocess
 import sys
 import time
 
 import pytest
 
-from ansible_collections.fleet.stall.plugins.plugin_utils import campaign_lock
+from ansible_collections.fleet.stall.plugins.plugin_utils import campaign_lock, leftovers
 from ansible_collections.fleet.stall.plugins.plugin_utils.campaign_lock import Holder, LockError
 
 AT = "2026-11-25T12:00:00Z"
@@ -79,6 +80,64 @@ def test_whose_lock_may_be_taken_over(tmp_path, other, change, is_refused):
     assert campaign_lock.held_by(tmp_path) == mine()
 
 
+KILLED = """
+import os, sys, time
+if os.fork() == 0:
+    time.sleep(float(sys.argv[1]))
+    os._exit(0)
+print("forked", flush=True)
+time.sleep(60)
+"""
+
+
+@pytest.fixture
+def killed():
+    """Start a controller whose fork outlives it by so many seconds, and kill it with -9; its holder."""
+
+    def kill(seconds):
+        process = subprocess.Popen([sys.executable, "-c", KILLED, str(seconds)], stdout=subprocess.PIPE)
+        assert process.stdout.readline() == b"forked\n"
+        holder = Holder.of_process("theirs", process.pid, AT)
+        process.kill()
+        process.wait()
+        return holder
+
+    return kill
+
+
+def test_what_a_killed_controller_left_at_work_is_waited_for(tmp_path, killed):
+    holder = killed(2)
+    campaign_lock.take(tmp_path, holder)
+    left = leftovers.of_controller(holder.command, holder.pid_started, os.getpid(), leftovers.at_work())
+    assert len(left) == 1 and left != [holder.pid]
+    assert "taken over" in campaign_lock.take(tmp_path, mine())
+    assert leftovers.of(left[0]) is None
+
+
+def test_and_refused_if_it_does_not_end(tmp_path, killed):
+    holder = killed(15)
+    campaign_lock.take(tmp_path, holder)
+    (left,) = leftovers.of_controller(holder.command, holder.pid_started, os.getpid(), leftovers.at_work())
+    try:
+        with pytest.raises(LockError, match=f"is gone, and left at work: process {left}. Wait for that to end"):
+            campaign_lock.take(tmp_path, mine(), wait_s=0.5)
+        assert campaign_lock.held_by(tmp_path) == holder
+    finally:
+        os.kill(left, signal.SIGKILL)
+
+
+def test_the_forks_of_one_that_lives_are_no_leftovers():
+    def process(pid, parent, command="c"):
+        return leftovers.Process(pid, parent, 100 + pid, command)
+
+    table = {
+        found.pid: found for found in (process(1, 0, "init"), process(2, 1), process(3, 2), process(4, 1), process(5, 4), process(6, 1))
+    }
+    # 2 is ours with its fork 3; 4 lives with its fork 5, and 6 is alone
+    assert leftovers.of_controller("c", 0, 2, table) == [4, 6]
+    assert leftovers.of_controller("c", 105, 2, table) == [6]
+
+
 @pytest.mark.parametrize("content", ["{}", "[]", "\x00", '{"plan": 1}', "half a li"])
 def test_a_damaged_lock_is_named(tmp_path, content):
     (tmp_path / campaign_lock.NAME).write_text(content)
@@ -96,7 +155,7 @@ def _race(base, name, results):
 
 
 def test_of_many_that_find_a_dead_ones_lock_one_gets_it(tmp_path):
-    campaign_lock.take(tmp_path, dataclasses.replace(mine("dead"), pid_started=1))
+    campaign_lock.take(tmp_path, dataclasses.replace(mine("dead"), pid_started=1, command="of another"))
     fork = multiprocessing.get_context("fork")
     results = fork.Queue()
     racers = [fork.Process(target=_race, args=(tmp_path, f"racer-{index}", results)) for index in range(6)]
