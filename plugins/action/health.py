@@ -9,7 +9,7 @@ from typing import Any
 from ansible_collections.fleet.stall.plugins.plugin_utils import health
 from ansible_collections.fleet.stall.plugins.plugin_utils.actions import failed
 from ansible_collections.fleet.stall.plugins.plugin_utils.health import Expected, HealthError, Look
-from ansible_collections.fleet.stall.plugins.plugin_utils.reach import ReachAction, Silent
+from ansible_collections.fleet.stall.plugins.plugin_utils.reach import ReachAction, Silent, said
 from ansible_collections.fleet.stall.plugins.plugin_utils.text import printable
 
 _COMMAND_S = 60
@@ -50,6 +50,6 @@ class ActionModule(ReachAction):
             return f"it does not answer: {error}"
         if done["rc"] == 0:
             return ""
-        said = printable(done["stderr"].strip() or done["stdout"].strip(), 200)
-        why = f"took longer than {_COMMAND_S} s" if done["rc"] == 124 else f"ended with {done['rc']}{f' ({said})' if said else ''}"
+        words = said(done)
+        why = f"took longer than {_COMMAND_S} s" if done["rc"] == 124 else f"ended with {done['rc']}{f' ({words})' if words else ''}"
         return f"stall_health_command {why}"

@@ -9,7 +9,7 @@ from typing import Any
 from ansible_collections.fleet.stall.plugins.plugin_utils import boots
 from ansible_collections.fleet.stall.plugins.plugin_utils.actions import failed
 from ansible_collections.fleet.stall.plugins.plugin_utils.boots import BootError
-from ansible_collections.fleet.stall.plugins.plugin_utils.reach import ReachAction, Silent
+from ansible_collections.fleet.stall.plugins.plugin_utils.reach import ReachAction, Silent, said
 from ansible_collections.fleet.stall.plugins.plugin_utils.text import printable
 
 _SEND_S = 60
@@ -42,8 +42,7 @@ class ActionModule(ReachAction):
             return
         # Ended by the shutdown it asked for, or too slow to say so
         if done["rc"] not in (0, 124, 137, 143, 255):
-            said = printable(done["stderr"].strip() or done["stdout"].strip(), 200)
-            raise BootError(f"refuses to reboot: {printable(' '.join(map(str, argv)))} ended with {done['rc']} ({said})")
+            raise BootError(f"refuses to reboot: {printable(' '.join(map(str, argv)))} ended with {done['rc']} ({said(done)})")
 
     def _look(self) -> boots.Look:
         self.fresh()

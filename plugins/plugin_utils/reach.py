@@ -5,8 +5,9 @@
 
 from __future__ import annotations
 
+import re
 import shlex
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from ansible.errors import AnsibleConnectionFailure, AnsibleError
@@ -15,8 +16,17 @@ from ansible.plugins.action import ActionBase
 from ansible_collections.fleet.stall.plugins.plugin_utils.text import printable
 
 
+_FAREWELL = re.compile(r"(Shared c|C)onnection to .* closed\.")
+
+
 class Silent(Exception):
     """The host did not answer; the message says what the connection said."""
+
+
+def said(done: Mapping[str, Any]) -> str:
+    """What a command had to say for itself, without the farewell of the connection."""
+    lines = [line for line in str(done.get("stderr", "")).splitlines() if line.strip() and not _FAREWELL.match(line)]
+    return printable(" ".join(lines) or str(done.get("stdout", "")).strip(), 200)
 
 
 class ReachAction(ActionBase):

@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 from ansible_collections.fleet.stall.plugins.plugin_utils import boots, health
 from ansible_collections.fleet.stall.plugins.plugin_utils.boots import BootError
 from ansible_collections.fleet.stall.plugins.plugin_utils.health import Expected, HealthError, Look
+from ansible_collections.fleet.stall.plugins.plugin_utils.reach import said
 
 OLD, NEW, OTHER = (f"{digit}0000000-0000-4000-8000-000000000000" for digit in "123")
 
@@ -82,6 +83,18 @@ def test_no_other_boot_id_is_no_reboot(looks, words):
 )
 def test_a_boot_id_is_read_past_greetings(text, found):
     assert boots.boot_id(text) == found
+
+
+@pytest.mark.parametrize(
+    ("stderr", "stdout", "words"),
+    [
+        ("no such pool\r\nShared connection to 198.51.100.1 closed.\r\n", "x", "no such pool"),
+        ("Shared connection to h closed.\n", "busy\n", "busy"),
+        ("Connection to h closed.\n", "", ""),
+    ],
+)
+def test_the_farewell_of_a_connection_is_no_word_of_the_command(stderr, stdout, words):
+    assert said({"stderr": stderr, "stdout": stdout}) == words
 
 
 # --- Health ----------------------------------------------------------------------------------------------------------------------
