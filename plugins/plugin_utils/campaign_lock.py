@@ -30,7 +30,7 @@ class LockError(Exception):
 
 @dataclass(frozen=True)
 class Holder:
-    """Who works on the fleet. `pid_started` (clock ticks since boot) tells a process from a later one of its number; `command` is a digest."""
+    """Who works on the fleet. `pid_started`: clock ticks since boot, to tell processes of one number apart; `command`: a digest."""
 
     plan: str
     controller: str
