@@ -15,7 +15,6 @@ from ansible.plugins.action import ActionBase
 
 from ansible_collections.fleet.stall.plugins.plugin_utils.text import printable
 
-
 _FAREWELL = re.compile(r"(Shared c|C)onnection to .* closed\.")
 
 
