@@ -56,6 +56,8 @@ def test_example_names_only_variables_that_exist():
     assert shown - PER_HOST <= set(documented_defaults())
 
 
-@pytest.mark.parametrize("name", sorted(set(commented(GROUP_VARS / "all.yml")) - {"stall_services", "stall_tcp_interval_ms", "stall_maintenance"}))
+@pytest.mark.parametrize(
+    "name", sorted(set(commented(GROUP_VARS / "all.yml")) - {"stall_services", "stall_tcp_interval_ms", "stall_maintenance"})
+)
 def test_example_shows_the_default(name):
     assert commented(GROUP_VARS / "all.yml")[name] == documented_defaults()[name]
