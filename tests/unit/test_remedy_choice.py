@@ -106,7 +106,6 @@ def test_what_was_found_goes_before_the_default_and_what_the_cause_asks_for_befo
     (step,) = chosen(row)[0]
     assert step["parameters"] == {
         "policy": "other",
-        "nice": 0,
         "pid": 10137,
         "comm": "cadvisor",
         "seen_at": RUN["started_at"],
