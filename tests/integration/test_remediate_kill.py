@@ -160,7 +160,7 @@ def killed(tmp_path: Path) -> Iterator[Killed]:
 
 
 # Behind each line, and where more than the next line comes of it, while that is done
-POINTS = [(line, 0.0) for line in range(1, LINES)] + [(line, 0.4) for line in (2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15, 16, 17, 18, 19, 20)]
+POINTS = [(line, 0.0) for line in range(1, LINES)] + [(line, 0.4) for line in range(2, 21)]
 FEW = {(3, 0.4), (5, 0.0), (8, 0.0), (22, 0.0)}
 
 
