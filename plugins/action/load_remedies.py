@@ -34,7 +34,7 @@ class ActionModule(ControllerAction):
         plan = plan_file.read(path)
         fleet = remediation_request.fleet(task_vars["groups"], parameters["domains"])
         request.refuse(f"{path}: {sentence}." for sentence in plan_check.wrong(plan, remediation_request.allowed(parameters), fleet))
-        campaign = Remediation.of_plan(RunDir.find(parameters["runs_dir"], plan["run"]), plan["plan"])
+        campaign = Remediation.of_plan(_run(path, plan["run"], parameters["runs_dir"]), plan["plan"])
         state = campaign.state()
         self._refuse(path, plan, campaign, state)
         if not plan["hosts"] or (gates.is_done(plan, state) and state.outcome):
@@ -74,6 +74,12 @@ def _path(plan: str, base: str) -> Path:
     if plan != LATEST and path.suffix:
         return path.absolute()
     return RunDir.find(base, plan).path / PLAN
+
+
+def _run(path: Path, run: str, base: str) -> RunDir:
+    """The run that the plan lies in, where it does; else by its id. Raises RunDirError."""
+    around = [parent.parent for parent in path.parents if parent.name == run]
+    return RunDir.find(around[0] if around else base, run)
 
 
 def _called_up(plan: dict[str, Any], state: State, retry: bool, groups: dict[str, list[str]]) -> list[dict[str, Any]]:

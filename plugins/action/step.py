@@ -9,7 +9,7 @@ from ansible.module_utils.parsing.convert_bool import boolean
 
 from ansible_collections.fleet.stall.plugins.plugin_utils import gates, journal_state, plan_check, remediation_request, request
 from ansible_collections.fleet.stall.plugins.plugin_utils.actions import ControllerAction, failed
-from ansible_collections.fleet.stall.plugins.plugin_utils.journal_state import BEGUN, NOTHING, ROLL_BACK, STEP, UNDRAIN, Host, Next
+from ansible_collections.fleet.stall.plugins.plugin_utils.journal_state import NOTHING, ROLL_BACK, STEP, Host
 from ansible_collections.fleet.stall.plugins.plugin_utils.remediation import Remediation
 from ansible_collections.fleet.stall.plugins.plugin_utils.remedies import Remedy
 from ansible_collections.fleet.stall.plugins.plugin_utils.text import printable
@@ -32,7 +32,7 @@ class ActionModule(ControllerAction):
         known = self.campaign.state().hosts.get(self.host) or Host(self.host)
         next_ = journal_state.next_of(known, row, boolean(arguments.get("retry", False)))
         if boolean(arguments.get("finishing", False)):
-            next_ = _only_finish(known, next_)
+            next_ = journal_state.only_finish(known, next_)
         if next_.what != STEP or next_.index is None:
             return {"go": next_.what}
         step, measured, wave = row["steps"][next_.index], arguments["measured"], int(arguments["wave"])
@@ -88,12 +88,3 @@ class ActionModule(ControllerAction):
 
 def _complete(step: dict[str, Any], remedy: Remedy) -> dict[str, Any]:
     return {**step, "parameters": remedy.complete(step["parameters"])}
-
-
-def _only_finish(host: Host, next_: Next) -> Next:
-    """No more may be begun: a reboot is seen through, a host that was taken out is given back, and all else waits."""
-    if next_.what == STEP and host.step and host.step.status == BEGUN:
-        if host.reboot:
-            return next_
-        return Next(UNDRAIN, next_.index) if host.cordoned else Next(NOTHING)
-    return next_ if next_.what == UNDRAIN else Next(NOTHING)

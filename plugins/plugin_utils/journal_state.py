@@ -184,6 +184,15 @@ def next_of(host: Host, planned: Mapping[str, Any], retry: bool = False) -> Next
     return _after_verdict(step, planned)
 
 
+def only_finish(host: Host, next_: Next) -> Next:
+    """What of it is done where no more may be begun: a reboot is seen through, a host that was taken out is given back, all else waits."""
+    if next_.resumed and host.reboot:
+        return next_
+    if next_.resumed and host.cordoned:
+        return Next(UNDRAIN, next_.index)
+    return next_ if next_.what == UNDRAIN else Next(NOTHING)
+
+
 def _or_again(step: Step, retry: bool, because: str) -> Next:
     return Next(STEP, step.index) if retry else Next(NOTHING, because=because)
 

@@ -75,6 +75,23 @@ def test_the_ladder_goes_on_where_the_plan_allows_it_and_the_remedy_was_seen_not
     assert journal_state.next_of(of(*end), row) == Next(NOTHING)
 
 
+@pytest.mark.parametrize(
+    ("lines", "expected"),
+    [
+        ((), Next(NOTHING)),
+        ((BEGUN,), Next(NOTHING)),
+        (CORDONED, Next(UNDRAIN, 0)),
+        (REBOOTING, Next(STEP, 0, resumed=True)),
+        ((*REBOOTING, line("rebooted"), line("gate_passed"), line("step_done")), Next(UNDRAIN, 0)),
+        (DONE, Next(NOTHING)),
+        ((*DONE, line("verified", verdict="same")), Next(NOTHING)),
+    ],
+)
+def test_what_is_finished_where_no_more_may_be_begun(lines, expected):
+    host = of(*lines)
+    assert journal_state.only_finish(host, journal_state.next_of(host, {**ROW, "escalate": True})) == expected
+
+
 def test_what_failed_is_tried_again_only_where_that_is_asked_for():
     failed = of(BEGUN, line("step_failed", because="x"))
     assert journal_state.next_of(failed, ROW) == Next(NOTHING, because="x")
