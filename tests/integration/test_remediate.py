@@ -59,7 +59,8 @@ def test_a_plan_is_made_confirmed_done_and_done_again(fleet):
     made = play(fleet)
     assert made.rc == 0 and "Nothing was done. Read it, edit it, and confirm it with" in made.screen
     assert f"remediate.yml -e stall_plan={fleet.plan} -e stall_confirm=true" in made.screen
-    assert play(fleet).rc == 0 and "(as it was)" in play(fleet).screen
+    same = play(fleet)
+    assert same.rc == 0 and "(as it was)" in same.screen
     shown = play(fleet, plan="latest")
     assert shown.rc == 0 and "confirm it with -e stall_confirm=true" in shown.screen
     tried = confirmed(fleet, "--check", "--diff")
