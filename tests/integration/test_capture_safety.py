@@ -19,11 +19,7 @@ from ansible_collections.fleet.stall.plugins.module_utils.capture import bounded
 from ansible_collections.fleet.stall.plugins.module_utils.capture.kind import CAPTURE
 
 TOOLS = ("perf", "bpftrace", "strace")
-pytestmark = [
-    pytest.mark.skipif(any(bounded.find(tool) is None for tool in TOOLS), reason=f"needs {', '.join(TOOLS)}"),
-    # They count the tools that run
-    pytest.mark.xdist_group("capture"),
-]
+pytestmark = pytest.mark.skipif(any(bounded.find(tool) is None for tool in TOOLS), reason=f"needs {', '.join(TOOLS)}")
 
 FLOW = {
     "id": 1,

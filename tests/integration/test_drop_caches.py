@@ -16,6 +16,7 @@ from tests.lab import zombies
 
 from .remedies import Place
 
+pytestmark = pytest.mark.alone
 MADE = 400
 # Others of this machine come and go meanwhile.
 SURE = 300

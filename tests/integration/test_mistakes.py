@@ -14,8 +14,6 @@ import yaml
 from . import run
 
 HERE = {"ansible_connection": "local", "ansible_host": "127.0.0.1", "ansible_python_interpreter": "/usr/bin/python3"}
-# A host is observed by one run at a time, and so is this machine
-here = pytest.mark.xdist_group("here")
 HOSTILE = ["../../x", "{{ 7 * 191 }}", "reset\x1bc\x07name", "<b>bold"]
 
 
@@ -57,7 +55,6 @@ def test_a_limit_that_names_nobody_is_an_error(tmp_path):
     assert "nosuchhost" in done.screen
 
 
-@here
 @pytest.mark.parametrize("name", HOSTILE)
 def test_a_hostile_name_is_a_row_and_nothing_else(tmp_path, name):
     runs = tmp_path / "deep" / "runs"
@@ -71,7 +68,6 @@ def test_a_hostile_name_is_a_row_and_nothing_else(tmp_path, name):
     assert "<b>bold" not in (done.dir / "report.html").read_text()
 
 
-@here
 def test_a_host_alone_is_observed_without_privileges(tmp_path):
     done = run.diagnose(inventory(tmp_path / "hosts.json", ["here"], stall_window_s=2, stall_become=False), tmp_path / "runs")
     assert done.rc == 0, done.screen
@@ -177,7 +173,6 @@ def test_the_example_inventory_is_planned_in_check_mode(tmp_path):
     assert done.dir is None
 
 
-@here
 def test_findings_fit_their_schema(tmp_path):
     import jsonschema
 
