@@ -90,6 +90,7 @@ def test_interrupted_it_ends_every_observer_and_keeps_the_run(lab, tmp_path):
 
 
 @pytest.mark.lab
+@pytest.mark.slow
 def test_killed_it_leaves_observers_that_end_themselves(lab, tmp_path):
     window_s = 6
     playing = begin(lab, tmp_path, window_s)

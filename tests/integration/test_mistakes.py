@@ -150,7 +150,7 @@ def test_a_limit_leaves_the_others_in_the_table(labs, tmp_path):
 
 @pytest.mark.lab
 def test_fail_on_makes_the_play_fail_and_names_the_host(diagnoses, tmp_path):
-    found = diagnoses.of("rx_stall").run
+    found = diagnoses.of("two_bad").run
     again = run.play("report.yml", "localhost,", found.dir.parent, run=found.dir.name, fail_on="critical")
     assert again.rc != 0
     assert "node-a1-2" in again.screen

@@ -15,7 +15,7 @@ import yaml
 from tests.lab import zombies
 
 from . import run
-from .conftest import Labs
+from .conftest import Diagnoses, Lab, Labs
 from .remedies import defaults
 
 WINDOW_S = 15
@@ -50,9 +50,7 @@ class Campaign:
         return [json.loads(line) for line in (self.dir / "journal.jsonl").read_text().splitlines()]
 
 
-def campaign(labs: Labs, runs: Path, scenario: str, host: str, remedies: list[str], edit: dict | None = None) -> Campaign:
-    lab = labs.get(scenario)
-    where = runs / f"remediate-{scenario}"
+def campaign(lab: Lab, where: Path, host: str, remedies: list[str], edit: dict | None = None) -> Campaign:
     found = run.diagnose(lab.inventory, where, window_s=WINDOW_S, capture_s=CAPTURE_S, capture_control=False, timeout=300)
     trigger = found.host(host)["trigger"]
     assert trigger and trigger["pid"], found.screen
@@ -76,8 +74,11 @@ def campaign(labs: Labs, runs: Path, scenario: str, host: str, remedies: list[st
 
 
 @pytest.fixture(scope="module")
-def reader(labs: Labs, runs: Path) -> Campaign:
-    return campaign(labs, runs, "rx_stall", "node-a1-2", ["set_priority"])
+def reader(labs: Labs, diagnoses: Diagnoses, runs: Path) -> Campaign:
+    lab = labs.get("rx_stall")
+    done = campaign(lab, runs / lab.scenario, "node-a1-2", ["set_priority"])
+    diagnoses.keep(lab, done.found)
+    return done
 
 
 @pytest.mark.lab
@@ -127,7 +128,7 @@ def ladder(labs: Labs, runs: Path, tmp_path_factory: pytest.TempPathFactory) -> 
         "parameters": defaults("drop_caches") | {"pagecache": True, "enough": 0, "follow_s": 3},
     }
     maker.make(ZOMBIES)
-    yield campaign(labs, runs, "rt_hog", "node-a2-1", ["set_priority", "drop_caches"], step)
+    yield campaign(labs.get("rt_hog"), runs / "ladder", "node-a2-1", ["set_priority", "drop_caches"], step)
     maker.close()
 
 

@@ -17,6 +17,8 @@ from tests.lab import hosts as lab_hosts
 
 from . import run
 
+# Four windows are for `make soak`; test_remediate_lab verifies in a wave, too
+pytestmark = pytest.mark.slow
 BAD, OUTSIDE = "node-a1-2", "outside-1"
 # Six stalls at least, which is what it takes for none to tell
 WINDOW_S, LEAD_S = 10, 4
