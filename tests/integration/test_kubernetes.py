@@ -147,8 +147,9 @@ def of_the_lab(api: Api, lab) -> None:
 @pytest.mark.lab
 @pytest.mark.parametrize(
     ("scenario", "host", "layer"),
-    [("nat_only", "node-a2-1", "nodeport"), pytest.param("overlay_only", "node-a1-1", "overlay", marks=pytest.mark.slow)],
+    [("nat_only", "node-a2-1", "nodeport"), ("overlay_only", "node-a1-1", "overlay")],
 )
+@pytest.mark.slow
 def test_a_fault_of_a_layer_is_found_though_only_kubernetes_knows_of_it(api, labs, tmp_path, scenario, host, layer):
     lab = labs.get(scenario)
     of_the_lab(api, lab)
