@@ -33,8 +33,8 @@ class Done:
 class Place:
     """Where a remedy is run: this machine, or namespaces of its own that live as long as their process."""
 
-    def __init__(self, tmp_path: Path, enter: list[str] | None = None, target: list[str] | None = None) -> None:
-        self._tmp, self._enter = tmp_path, enter or []
+    def __init__(self, tmp_path: Path, enter: list[str] | None = None, target: list[str] | None = None, timeout_s: float = 180) -> None:
+        self._tmp, self._enter, self._timeout_s = tmp_path, enter or [], timeout_s
         self._target = target or ["-i", "localhost,", "-c", "local", "-e", "ansible_python_interpreter=/usr/bin/python3"]
 
     def remedy(self, name: str, *arguments: str, resumed: bool = False, before: dict | None = None, **parameters: object) -> Done:
@@ -65,7 +65,7 @@ class Place:
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
             text=True,
-            timeout=180,
+            timeout=self._timeout_s,
             check=False,
         )
         result = json.loads(left.read_text()) if left.exists() else None
