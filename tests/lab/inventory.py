@@ -19,6 +19,7 @@ RATES = {
 VM_RATES = {**RATES, "stall_window_s": 30, "stall_interval_ms": 20, "stall_threshold_ms": 50, "stall_lead_s": 20}
 # The hosts of the fleet start on one of this machine's CPUs, the other being kept for the faults
 LEAD_S = 8
+CAUSES = Path(__file__).parent / "vm" / "causes"
 DEFAULT_INTERPRETER = "/usr/bin/python3"
 
 
@@ -60,7 +61,9 @@ def common_variables(lab: Topology, directory: Path) -> dict:
     }
     if lab.nodes:
         variables |= {"stall_node_group": "kube_nodes", "stall_services": pod_services(lab.pod_node)}
-    if lab.nodes and not lab.virtual:
+    if lab.virtual:
+        variables["stall_cause_dirs"] = [str(CAUSES)]
+    elif lab.nodes:
         variables |= {"stall_lead_s": LEAD_S, "stall_outside_group": topology.OUTSIDE}
     return variables
 

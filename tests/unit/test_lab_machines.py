@@ -8,7 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.lab import scenario, services, topology
+from ansible_collections.fleet.stall.plugins.plugin_utils import causes
+from tests.lab import inventory, scenario, services, topology
 from tests.lab.vm import archive, faults, image, machine, overlay, seed
 from tests.lab.vm.machine import Machine
 
@@ -112,3 +113,9 @@ def test_an_unknown_accelerator_is_named(monkeypatch, tmp_path):
     monkeypatch.setenv("FLEET_STALL_ACCEL", "hvf")
     with pytest.raises(ValueError, match="FLEET_STALL_ACCEL=hvf: there are kvm, tcg"):
         image.ensure()
+
+
+def test_the_injector_is_a_cause_of_its_own():
+    catalogue = causes.load([inventory.CAUSES])
+    assert "stall-injector" in {cause.id for cause in catalogue.causes}
+    assert not catalogue.notes

@@ -17,8 +17,8 @@ from tests.integration import run
 from tests.integration.conftest import Lab
 from tests.lab.vm import image
 
-RAISED_WITHIN_S = 400
-REBOOTED_WITHIN_S = 300
+RAISED_WITHIN_S = 700
+REBOOTED_WITHIN_S = 600
 
 
 @dataclass(frozen=True)

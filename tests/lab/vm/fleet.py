@@ -1,14 +1,16 @@
-"""Raise the machines of a lab in its fabric and wait until each is reached by SSH."""
+"""Raise the machines of a lab in its fabric and wait until each is reached by SSH and has started."""
 
 from __future__ import annotations
 
 import fcntl
 import json
+import re
 import shutil
 import socket
 import struct
 import subprocess
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 from .. import hosts, namespaces, network, preflight
@@ -20,7 +22,8 @@ from .machine import Machine
 
 # A machine that nobody takes down ends itself
 LIFETIME_S = 6 * 3600
-SSH_WITHIN_S = 300
+UP_WITHIN_S = 600
+STARTED = re.compile(rb"Reached target .*multi-user\.target")
 IFF_TAP, IFF_NO_PI, TUNSETIFF, TUNSETPERSIST = 0x0002, 0x1000, 0x400454CA, 0x400454CB
 
 
@@ -41,8 +44,9 @@ def up(lab: Topology, directory: Path, faults: list[dict]) -> None:
         pids[host.name] = _start(lab, directory, host, made, entries)
         known.append(f"{host.address},{host.address6},{host.name} {own_public}\n")
     (directory / "known_hosts").write_text("".join(known))
-    for host in lab.hosts:
-        _wait_for_ssh(host, pids[host.name], directory)
+    for ready in (_answers, _has_started):
+        for host in lab.hosts:
+            _wait(host, pids[host.name], directory, ready)
 
 
 def _start(lab: Topology, directory: Path, host: Host, made: Image, entries: dict[str, archive.Entry]) -> int:
@@ -74,19 +78,25 @@ def _add_tap(lab: Topology, host: Host) -> None:
         fabric.link("set", index=network.index_of(fabric, name), master=network.index_of(fabric, host.subnet), state="up")
 
 
-def _wait_for_ssh(host: Host, pid: int, directory: Path) -> None:
-    deadline = time.monotonic() + SSH_WITHIN_S
-    while not _answers(host.address):
+def _wait(host: Host, pid: int, directory: Path, ready: Callable[[Host, Path], bool]) -> None:
+    deadline = time.monotonic() + UP_WITHIN_S
+    while not ready(host, directory):
         if hosts.ended(pid) or time.monotonic() > deadline:
             said = [directory / "log" / f"qemu-{host.name}.log", _console(directory, host)]
             text = "\n".join(path.read_text(errors="replace")[-2000:] for path in said if path.exists())
-            raise RuntimeError(f"machine {host.name} did not answer by SSH within {SSH_WITHIN_S} s: {text}")
+            raise RuntimeError(f"machine {host.name} did not come up within {UP_WITHIN_S} s: {text}")
         time.sleep(0.3)
 
 
-def _answers(address: str) -> bool:
+def _answers(host: Host, directory: Path) -> bool:
+    """By SSH."""
     try:
-        with socket.create_connection((address, 22), timeout=3) as connection:
+        with socket.create_connection((host.address, 22), timeout=3) as connection:
             return connection.recv(4) == b"SSH-"
     except OSError:
         return False
+
+
+def _has_started(host: Host, directory: Path) -> bool:
+    """All its units: a machine that is still starting is late by itself."""
+    return bool(STARTED.search(_console(directory, host).read_bytes()))
