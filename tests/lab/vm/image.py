@@ -26,7 +26,7 @@ HERE = Path(__file__).parent
 CACHE = Path(".cache/vm")
 SUITE = "bookworm"
 PACKAGES = (
-    "systemd-sysv", "libpam-systemd", "dbus", "kmod", "procps", "e2fsprogs", "grub-pc", "initramfs-tools", "zstd",
+    "systemd-sysv", "udev", "libpam-systemd", "dbus", "kmod", "procps", "e2fsprogs", "grub-pc", "tiny-initramfs",
     "openssh-server", "sudo", "python3", "python3-apt", "iproute2", "iptables", "iputils-ping", "ethtool",
     "linux-perf", "strace", "bpftrace", "tcpdump",
 )  # fmt: skip

@@ -11,7 +11,7 @@ MEMORY_MB = 768
 # Software emulation runs each virtual CPU on a thread of its own; more than one each only wait for each other on few real ones
 CPUS = 1
 # The newer a CPU is emulated, the more it costs
-ACCELERATORS = {"kvm": ["-accel", "kvm", "-cpu", "host"], "tcg": ["-accel", "tcg,thread=multi", "-cpu", "qemu64,svm=off"]}
+ACCELERATORS = {"kvm": ["-accel", "kvm", "-cpu", "host"], "tcg": ["-accel", "tcg,thread=multi,tb-size=256", "-cpu", "qemu64,svm=off"]}
 
 
 @dataclass(frozen=True)

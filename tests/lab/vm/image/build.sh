@@ -44,6 +44,9 @@ systemctl mask apt-daily.timer apt-daily-upgrade.timer dpkg-db-backup.timer e2sc
     modprobe@configfs.service modprobe@dm_mod.service modprobe@drm.service modprobe@efi_pstore.service modprobe@fuse.service \
     modprobe@loop.service
 
+# update-grub runs in the machine after each kernel
+chmod -x /etc/grub.d/05_debian_theme /etc/grub.d/20_linux_xen /etc/grub.d/30_os-prober /etc/grub.d/30_uefi-firmware
+
 cat >/etc/lab-kernels.json <<EOF
 {"package": "$wanted", "old": "$old", "new": "$new"}
 EOF
