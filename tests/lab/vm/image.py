@@ -142,7 +142,7 @@ def _finish(directory: Path, tree: Path, draft: Path, release: str) -> str:
     """Boot the disk once, which installs GRUB on it, and tell whether KVM can: there may be a /dev/kvm that boots nothing."""
     boot = [
         "-kernel", str(tree / f"boot/vmlinuz-{release}"), "-initrd", str(tree / f"boot/initrd.img-{release}"), "-no-reboot",
-        "-append", "root=/dev/vda1 rw console=ttyS0 panic=-1 init=/usr/local/sbin/lab-finish",
+        "-append", "root=/dev/vda1 rw console=ttyS0 no_timer_check panic=-1 init=/usr/local/sbin/lab-finish",
     ]  # fmt: skip
     for accelerator in [_by_hand()] if _by_hand() else ["kvm", "tcg"]:
         console = directory / f"finish-{accelerator}.log"
