@@ -16,7 +16,16 @@ PATIENCE_S = 30.0
 SAID_CHARS = 300
 MOST_UNITS = 100
 POLICIES = {"0": "other", "1": "fifo", "2": "rr", "3": "batch", "5": "idle"}
-SHOWN = ("LoadState", "ActiveState", "ActiveEnterTimestampMonotonic", "NRestarts", "MainPID", "NeedDaemonReload", "CPUSchedulingPolicy")
+SHOWN = (
+    "LoadState",
+    "ActiveState",
+    "ActiveEnterTimestampMonotonic",
+    "NRestarts",
+    "MainPID",
+    "NeedDaemonReload",
+    "DropInPaths",
+    "CPUSchedulingPolicy",
+)
 
 
 def systemctl(*words: str) -> str:
@@ -61,10 +70,11 @@ def properties(unit: str, *names: str) -> Dict[str, str]:
 
 def unit(name: str) -> Dict[str, Any]:
     """{load "loaded"|"not-found"|.., active "active"|"failed"|.., started_s_ago|null, started_at|null, restarts|null, main_pid|null,
-    needs_reload, policy|null}.
+    needs_reload, drop_ins [path, ..], policy|null}.
 
     started_s_ago: seconds since it last became active, started_at: the same in epoch seconds of the host's clock; needs_reload: its files
-    have changed since systemd read them; policy: the one that it starts its processes with. Raises Unavailable.
+    have changed since systemd read them, as far as it notices; drop_ins: those that it has read, of which it does not notice the first one
+    in a new directory; policy: the one that it starts its processes with. Raises Unavailable.
     """
     return described(properties(name, *SHOWN), float(text("/proc/uptime").split()[0]), time.time())
 
@@ -81,6 +91,7 @@ def described(shown: Dict[str, str], uptime_s: float, now: float) -> Dict[str, A
         "restarts": _natural(shown.get("NRestarts")),
         "main_pid": _natural(shown.get("MainPID")) or None,
         "needs_reload": shown.get("NeedDaemonReload") == "yes",
+        "drop_ins": shown.get("DropInPaths", "").split(),
         "policy": POLICIES.get(policy, policy or None),
     }
 

@@ -103,13 +103,13 @@ measured:
     units:
       description: >-
         State of each unit of O(units): how it was loaded, whether it is active and since when (C(started_at) is in epoch seconds of the
-        host's clock), how often systemd has restarted it, its main process, whether its files have changed since systemd read them, and the
-        scheduling policy that it starts with.
+        host's clock), how often systemd has restarted it, its main process, whether its files have changed since systemd read them, the
+        drop-ins that it has read, and the scheduling policy that it starts with.
       type: dict
       sample:
         cadvisor.service:
           {load: loaded, active: active, started_s_ago: 812.6, started_at: 1795342533.5, restarts: 0, main_pid: 4711, needs_reload: false,
-           policy: other}
+           drop_ins: [], policy: other}
     reasons:
       description: For what is null or had a price, by name, why.
       type: dict

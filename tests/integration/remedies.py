@@ -86,8 +86,9 @@ class Place:
 class Namespace(Place):
     """Namespaces held open by a process that sleeps."""
 
-    def __init__(self, tmp_path: Path, prepare: str = "") -> None:
-        self._holder = subprocess.Popen([*APART, f"{PRIVATE}{prepare} echo up; exec sleep 600"], stdout=subprocess.PIPE, text=True)
+    def __init__(self, tmp_path: Path, prepare: str = "", shares_network: bool = False) -> None:
+        unshare = [word for word in APART if word != "--net" or not shares_network]
+        self._holder = subprocess.Popen([*unshare, f"{PRIVATE}{prepare} echo up; exec sleep 600"], stdout=subprocess.PIPE, text=True)
         assert self._holder.stdout and self._holder.stdout.readline() == "up\n", "no namespaces of its own"
         super().__init__(tmp_path, ["nsenter", "-t", str(self._holder.pid), "-n", "-m", "env", "-C", str(run.CHECKOUT)])
 

@@ -16,6 +16,7 @@ def test_names_of_units(listed, names):
     assert systemd.first_column(listed) == names
 
 
+DROP_INS = ["/etc/systemd/system/x.service.d/a.conf", "/run/systemd/system/x.service.d/b.conf"]
 RUNNING = {
     "LoadState": "loaded",
     "ActiveState": "active",
@@ -23,6 +24,7 @@ RUNNING = {
     "NRestarts": "2",
     "MainPID": "77",
     "NeedDaemonReload": "no",
+    "DropInPaths": "/etc/systemd/system/x.service.d/a.conf /run/systemd/system/x.service.d/b.conf",
     "CPUSchedulingPolicy": "1",
 }
 
@@ -30,15 +32,18 @@ RUNNING = {
 @pytest.mark.parametrize(
     ("shown", "expected"),
     [
-        (RUNNING, ("loaded", "active", 60.0, 940.0, 2, 77, False, "fifo")),
+        (RUNNING, ("loaded", "active", 60.0, 940.0, 2, 77, False, DROP_INS, "fifo")),
         # It ran once, and does not any more
-        ({**RUNNING, "ActiveState": "failed", "MainPID": "0"}, ("loaded", "failed", None, None, 2, None, False, "fifo")),
+        ({**RUNNING, "ActiveState": "failed", "MainPID": "0"}, ("loaded", "failed", None, None, 2, None, False, DROP_INS, "fifo")),
         (
             {"LoadState": "not-found", "ActiveState": "inactive", "MainPID": "0"},
-            ("not-found", "inactive", None, None, None, None, False, None),
+            ("not-found", "inactive", None, None, None, None, False, [], None),
         ),
         # CentOS 7 does not count restarts
-        ({key: value for key, value in RUNNING.items() if key != "NRestarts"}, ("loaded", "active", 60.0, 940.0, None, 77, False, "fifo")),
+        (
+            {key: value for key, value in RUNNING.items() if key != "NRestarts"},
+            ("loaded", "active", 60.0, 940.0, None, 77, False, DROP_INS, "fifo"),
+        ),
     ],
 )
 def test_a_unit(shown, expected):
