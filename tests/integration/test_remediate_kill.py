@@ -151,8 +151,10 @@ def killed(tmp_path: Path) -> Iterator[Killed]:
         before, name, after = plan.partition(f"- host: {host}\n")
         plan = before + name + after.replace("drain: false", "drain: true", 1)
     fleet.plan.write_text(plan)
-    namespace = subprocess.Popen(["unshare", "--net", "sleep", "1800"])
+    # Whoever enters it before it has its own network would set this machine's
+    namespace = subprocess.Popen(["unshare", "--net", "sh", "-c", "echo apart; exec sleep 1800"], stdout=subprocess.PIPE, text=True)
     try:
+        assert namespace.stdout and namespace.stdout.readline() == "apart\n"
         yield Killed(fleet, namespace)
     finally:
         namespace.kill()
