@@ -48,7 +48,7 @@ integration: dev-venv lab-tools ## Integration tests on the lab (root; ARGS to p
 	@$(PYTHON) tests/venvs.py ensure --optional 2.16 new
 	@$(PYTHON) tests/bootstrap/galaxy.py || echo 'fleet.stall: skipped: without kubernetes.core its tests are'
 	@$(PYTHON) tests/bootstrap/packages.py kubernetes drain || echo 'fleet.stall: skipped: without kubectl or haproxy their tests are'
-	$(AS_ROOT) $(PYTHON) -m pytest tests/integration -m "not (lab or alone or slow or vm)" -n 2 --dist loadfile $(ARGS)
+	$(AS_ROOT) $(PYTHON) -m pytest tests/integration -m "not (lab or alone or slow or vm)" -n 3 --dist loadfile $(ARGS)
 	$(AS_ROOT) $(PYTHON) -m pytest tests/integration -m "(lab or alone) and not slow" $(ARGS)
 
 soak: dev-venv lab-tools ## Five minutes without faults: nothing may be found; each culprit five times, the rare one too (root, an hour)

@@ -131,7 +131,7 @@ class Diagnoses:
         self._done[lab.scenario] = Diagnosis(done, expected, who)
 
 
-WINDOW_S, SHORT_WINDOW_S = 20, 10
+SHORT_WINDOW_S = 10
 CAPTURE_S = 12
 SOAK = bool(os.environ.get("FLEET_STALL_SOAK"))
 # Scenarios of which the suspects are opened up too, with what differs for them; the longer ones only in `make soak`.
@@ -152,10 +152,10 @@ if SOAK:
         "source_stall": {"capture_hosts": ["node-a1-1"]},
     }
 # The clean one is watched for long, for that is its point
-WINDOWS_S = {"clean": int(os.environ.get("FLEET_STALL_CLEAN_S", "45"))}
+WINDOWS_S = {"clean": int(os.environ.get("FLEET_STALL_CLEAN_S", "30"))}
 if not SOAK:
     # These are held against the injectors' truth, and at their slowest make fifty stalls in that time
-    WINDOWS_S |= dict.fromkeys(("rx_stall", "rx_stall_mild", "two_bad", "rt_hog"), WINDOW_S)
+    WINDOWS_S |= {"rx_stall": 20, "rx_stall_mild": 20, "two_bad": 24, "rt_hog": 20}
 
 
 @pytest.fixture(scope="session")

@@ -164,7 +164,7 @@ def killed(tmp_path: Path) -> Iterator[Killed]:
 # Behind each line, and where more than the next line comes of it, while that is done
 POINTS = [(line, 0.0) for line in range(1, LINES)] + [(line, 0.4) for line in range(2, 21)]
 # In `make test`; the others in `make soak`
-FEW = {(5, 0.4), (22, 0.0)}
+FEW = {(5, 0.4)}
 
 
 def marked(point: tuple[int, float]) -> object:
