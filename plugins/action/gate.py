@@ -14,6 +14,7 @@ from ansible_collections.fleet.stall.plugins.plugin_utils import (
     campaign_lock,
     gates,
     journal,
+    journal_state,
     pause,
     plan_check,
     remediation_request,
@@ -101,7 +102,9 @@ class ActionModule(ControllerAction):
         holder = campaign_lock.held_by(self.campaign.base)
         if holder is None or not holder.is_process_of(self._holder()):
             return "the lock of the fleet is no longer ours", False
-        lines = [line for path in journals(self.campaign.base) for line in journal.read(path)]
+        told = [journal.read(path) for path in journals(self.campaign.base)]
+        lines = [line for one in told for line in one]
+        away = gates.out_of_service(journal_state.fold(one) for one in told)
         parameters, errors = request.read_parameters(task_vars, self._templar.template)
         request.refuse(errors)
         fleet = remediation_request.fleet(task_vars["groups"], parameters["domains"])
@@ -109,7 +112,7 @@ class ActionModule(ControllerAction):
         for because in (
             plan_check.expired(self.plan, _now()),
             "" if self.retry else breaker.tripped(lines, limits["breaker"], _now()),
-            gates.may_begin(self.plan, state, self.wave, fleet),
+            gates.may_begin(self.plan, state, self.wave, fleet, away),
         ):
             if because:
                 return because, False
@@ -119,6 +122,9 @@ class ActionModule(ControllerAction):
         if self._task.check_mode:
             return _go([], 0)
         if boolean(self._task.args.get("finishing", False)):
+            because, is_failure = self._against(self._state(), task_vars)
+            if because:
+                return self._stop(because, is_failure)
             until = self._pause(self._state()).until
             return self._stop("what had been begun is finished, and no more may be begun now", False, until)
         self._give_up()
@@ -140,7 +146,7 @@ class ActionModule(ControllerAction):
             last = f"the last that is known of it is {host.last} at {host.at}"
             if host.step and host.step.status == BEGUN:
                 self.campaign.note("step_failed", host=host.host, data={"because": f"it was lost on the way: {last}"})
-            elif host.step and host.step.status == DONE and host.step.verdict is None:
+            elif host.step and host.step.status == DONE and host.step.verdict is None and not host.cordoned:
                 self.campaign.note("verified", host=host.host, data={"verdict": UNKNOWN, "sentence": f"It was not looked at: {last}."})
 
     # -- Within a round

@@ -71,6 +71,8 @@ class ActionModule(ControllerAction):
         return {"changed": bool(evicted), "evicted": evicted}
 
     def _checked(self, reached: Cluster, name: str, limits: Limits) -> dict[str, Any]:
+        if self._task.check_mode:
+            return {"ours": node_drain.read(reached, name).ours}
         return {"ours": node_drain.check(reached, name, limits).ours}
 
     def _released(self, reached: Cluster, name: str, _limits: Limits) -> dict[str, Any]:

@@ -5,13 +5,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Any
 
 from ansible_collections.fleet.stall.plugins.plugin_utils import journal_state, plan_check, waves
-from ansible_collections.fleet.stall.plugins.plugin_utils.journal_state import BEGUN, NOTHING, Next, State
+from ansible_collections.fleet.stall.plugins.plugin_utils.journal_state import BEGUN, NOTHING, ROLL_BACK, Next, State
 from ansible_collections.fleet.stall.plugins.plugin_utils.text import printable
 
 CANARY = 1
@@ -52,9 +52,15 @@ def is_done(plan: Mapping[str, Any], state: State) -> bool:
 
 
 def in_flight(plan: Mapping[str, Any], state: State, hosts: Collection[str]) -> list[str]:
-    """Hosts that must not be left as they are, whatever stands against going on: a reboot was begun, or they are still cordoned by us."""
+    """Hosts that must not be left as they are, whatever stands against going on: they are still cordoned by us, a reboot was begun, or they
+    do worse after what can be taken back."""
+    following = nexts(plan, state, hosts, retry=False)
     known = [state.hosts[host] for host in hosts if host in state.hosts]
-    return [host.host for host in known if host.cordoned or (host.reboot and host.step and host.step.status == BEGUN)]
+    return [
+        host.host
+        for host in known
+        if host.cordoned or (host.reboot and host.step and host.step.status == BEGUN) or following[host.host].what == ROLL_BACK
+    ]
 
 
 def wave(plan: Mapping[str, Any], state: State, number: int, retry: bool) -> Wave:
@@ -76,7 +82,7 @@ def _rounds(row: Mapping[str, Any], next_: Next) -> int:
 def may_begin(plan: Mapping[str, Any], state: State, number: int, domains: waves.Domains, away: Collection[str] = ()) -> str:
     """Why a wave may not be begun, empty if it may.
 
-    :param away: hosts found to be down now
+    :param away: hosts that are out of service whatever this plan and its journal say
     """
     for earlier in range(CANARY, number):
         if state.waves.get(earlier) != "passed":
@@ -84,6 +90,19 @@ def may_begin(plan: Mapping[str, Any], state: State, number: int, domains: waves
     down = {*plan["down"], *away, *(name for name, host in state.hosts.items() if host.is_down)}
     limits = waves.Limits.of(plan["limits"]["per_domain"], domains, down)
     return "; ".join(limits.over(members(plan, number)))
+
+
+def out_of_service(campaigns: Iterable[State]) -> set[str]:
+    """Hosts that a campaign of the fleet took out of service, and none has given back since.
+
+    :param campaigns: of all journals
+    """
+    last: dict[str, journal_state.Host] = {}
+    for state in campaigns:
+        for name, host in state.hosts.items():
+            if name not in last or (host.at or "") > (last[name].at or ""):
+                last[name] = host
+    return {name for name, host in last.items() if host.cordoned}
 
 
 def soak_left_s(plan: Mapping[str, Any], state: State, now: datetime) -> float:
@@ -106,7 +125,7 @@ def failed_in(plan: Mapping[str, Any], state: State, number: int) -> dict[str, s
         elif host.has_failed:
             found[name] = host.step.because or f"{host.step.remedy} failed"
         elif host.cordoned:
-            found[name] = "it is still cordoned"
+            found[name] = f"it is still cordoned: {host.step.because}" if host.step.because else "it is still cordoned"
         elif host.step.status == BEGUN:
             found[name] = f"{host.step.remedy} was begun and did not end"
     return found

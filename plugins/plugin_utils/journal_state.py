@@ -34,6 +34,11 @@ class Step:
     def is_worse(self) -> bool:
         return self.verdict is not None and self.verdict.get("verdict") == WORSE
 
+    @property
+    def left_an_undo(self) -> bool:
+        """Whether it changed what can be taken back; a template of ansible-core before 2.19 makes an empty string of none."""
+        return self.result.get("undo") not in (None, "")
+
 
 @dataclass
 class Host:
@@ -155,7 +160,8 @@ def _of_step(step: Step, event: str, data: Mapping[str, Any]) -> None:
     if event == "step_done":
         step.status, step.result = DONE, data
     elif event == "step_failed":
-        step.status, step.because = FAILED, data.get("because")
+        # What was done stays done where the host could not be given back: it is cordoned, and that counts.
+        step.status, step.because = DONE if step.status == DONE else FAILED, data.get("because")
     elif event == "drain_failed":
         step.because = data.get("because")
     elif event == "verified":
@@ -173,7 +179,7 @@ def next_of(host: Host, planned: Mapping[str, Any], retry: bool = False) -> Next
         return Next(STEP, 0)
     if step.status == BEGUN:
         return Next(STEP, step.index, resumed=True)
-    if step.is_worse and planned["steps"][step.index].get("undo") and step.rolled_back is None:
+    if step.is_worse and step.left_an_undo and planned["steps"][step.index].get("undo") and step.rolled_back is None:
         return Next(ROLL_BACK, step.index)
     if host.cordoned:
         return Next(UNDRAIN, step.index) if host.is_healthy else _or_again(step, retry, "it is cordoned, and its health gate did not pass")

@@ -15,8 +15,17 @@ RATES = {
     "stall_http_new_interval_ms": 200,
     "stall_source_ports": 1,
 }
-# Machines in software emulation are late by themselves: slower probes, and only what is clearly a stall
-VM_RATES = {**RATES, "stall_window_s": 30, "stall_interval_ms": 20, "stall_threshold_ms": 50, "stall_lead_s": 45}
+# Machines in software emulation are late by themselves, and a packet costs them what ten do here: few probes, and clear stalls alone
+VM_RATES = {
+    "stall_window_s": 30,
+    "stall_lead_s": 45,
+    "stall_threshold_ms": 100,
+    "stall_interval_ms": 50,
+    "stall_tcp_interval_ms": 100,
+    "stall_service_interval_ms": 200,
+    "stall_http_new_interval_ms": 500,
+    "stall_source_ports": 1,
+}
 # The hosts of the fleet start on one of this machine's CPUs, the other being kept for the faults
 LEAD_S = 8
 CAUSES = Path(__file__).parent / "vm" / "causes"

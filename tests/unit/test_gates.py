@@ -123,6 +123,21 @@ def test_what_ends_it(waves, lines, number, failures_most, said):
     assert said in found and bool(said) is bool(found)
 
 
+def test_hosts_that_any_campaign_left_out_of_service_are_known():
+    def at(moment, *lines):
+        return state(*({**one, "at": f"2026-11-25T{moment}:00.000Z"} for one in lines))
+
+    begun, cordoned = line("step_begun", "a0"), line("cordon_begun", "a0", ours=True)
+    left_behind = at("10:00", begun, cordoned)
+    assert gates.out_of_service([left_behind, at("09:00", line("step_begun", "b0"))]) == {"a0"}
+    assert gates.out_of_service([at("11:00", begun, cordoned, line("undrained", "a0")), left_behind]) == set()
+
+
+def test_who_does_worse_after_what_can_be_taken_back_is_not_left_so():
+    worse = state([line("step_begun", "a0"), line("step_done", "a0", undo={}), line("verified", "a0", verdict="worse")], ended("a1", 2))
+    assert gates.in_flight(THREE, worse, ["a0", "a1"]) == ["a0"]
+
+
 def test_the_soak_time_counts_from_the_wave_before():
     soaking, now = plan(THREE["waves"], soak_s=600), plan_check.moment("2026-11-25T12:04:00Z")
     assert gates.soak_left_s(soaking, state(), now) == 0

@@ -23,7 +23,7 @@ ROW = {"host": "h", "escalate": False, "steps": [{"remedy": "sysctl", "undo": Tr
 BEGUN = line("step_begun", before={"boot_id": "b"})
 CORDONED = (BEGUN, line("cordon_begun", ours=True), line("cordoned"))
 REBOOTING = (*CORDONED, line("drained"), line("reboot_begun", boot_id="b"))
-DONE = (BEGUN, line("step_done", changed=True))
+DONE = (BEGUN, line("step_done", changed=True, undo={}))
 
 
 @pytest.mark.parametrize(
@@ -49,6 +49,16 @@ DONE = (BEGUN, line("step_done", changed=True))
         ((*DONE, line("verified", verdict="same")), Next(NOTHING)),
         ((*DONE, line("verified", verdict="unknown")), Next(NOTHING)),
         ((*DONE, line("verified", verdict="worse")), Next(ROLL_BACK, 0)),
+        ((BEGUN, line("step_done", changed=False, undo=None), line("verified", verdict="worse")), Next(NOTHING)),
+        # The host could not be given back: what was done is not done again for that
+        (
+            (*REBOOTING, line("rebooted"), line("gate_passed"), line("step_done"), line("step_failed", because="no API server")),
+            Next(UNDRAIN, 0),
+        ),
+        (
+            (*REBOOTING, line("rebooted"), line("gate_passed"), line("step_done"), line("step_failed", because="x"), line("undrained")),
+            Next(VERIFY, 0),
+        ),
         ((*DONE, line("verified", verdict="worse"), line("rolled_back")), Next(NOTHING)),
         # Killed while it was drained, or rebooted, for that: it is taken back all the same
         ((*DONE, line("verified", verdict="worse"), line("cordon_begun", ours=True)), Next(ROLL_BACK, 0)),

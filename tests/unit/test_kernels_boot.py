@@ -69,6 +69,13 @@ def test_default_and_next(configuration, environment, saved, default, following)
     assert (found["saved"], found["default"], found["next"]) == (saved, default, following)
 
 
+@pytest.mark.parametrize(
+    ("line", "panics"), [("quiet panic=30", True), ("panic=-1", True), ("panic=0", False), ("kpanic=5", False), ("", False)]
+)
+def test_whether_a_kernel_that_panics_reboots(line, panics):
+    assert boot.judged(CONFIGURATION.replace(" ro ", f" ro {line} "), {})["panics"] is panics
+
+
 def test_the_environment_block_and_the_note_in_it():
     found = grub.environment((REAL / "grubenv").read_text())
     assert found["saved_entry"] == "gnulinux-advanced-x>gnulinux-6.1"

@@ -20,6 +20,7 @@ def boot(**other):
         "writable": True,
         "dropins": True,
         "saved": False,
+        "panics": False,
         "saved_entry": None,
         "entries": entries,
         "default": OLD,
@@ -52,7 +53,7 @@ def target(**other):
 
 
 ALL_BUT_INSTALL = [phase for phase in ALL if phase != "install"]
-PINNED = {"saved": True, "saved_entry": OLD, "default": OLD}
+PINNED = {"saved": True, "panics": True, "saved_entry": OLD, "default": OLD}
 TRYING = {"phase": "trying", "release": NEW, "boot_id": "one"}
 THERE = target(installed=True)
 
@@ -63,6 +64,9 @@ THERE = target(installed=True)
         (host(), target(), False, ALL),
         (host(boot=boot(**PINNED)), target(), True, ALL[1:]),
         (host(boot=boot(saved=True)), target(), False, ALL),
+        # Kept from an earlier trial, which a panic would hang now; where there are no drop-ins, nothing can be done about it
+        (host(boot=boot(**{**PINNED, "panics": False})), target(), False, ALL),
+        (host(boot=boot(**{**PINNED, "panics": False}, dropins=False)), target(), False, ALL[1:]),
         (host(boot=boot(**PINNED)), THERE, True, ["one_shot", "reboot", "gate", "make_default"]),
         (host(boot=boot(saved=True, default=NEW)), THERE, False, ["pin", "one_shot", "reboot", "gate", "make_default"]),
         (host(boot=boot(**PINNED, next=NEW, trial=TRYING)), THERE, True, ["reboot", "gate", "make_default"]),
@@ -135,7 +139,7 @@ class Machine:
     def do(self, phase):
         grub = self.found["boot"]
         if phase == "pin":
-            grub.update(saved=True, saved_entry=self.found["running"], default=self.found["running"])
+            grub.update(saved=True, panics=True, saved_entry=self.found["running"], default=self.found["running"])
         elif phase == "install":
             self.installed = True
             if not (grub["saved"] and grub["saved_entry"]):

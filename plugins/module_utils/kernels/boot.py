@@ -4,6 +4,7 @@
 """The boot loader of a host, as far as it is GRUB: what it boots by default and next, and whether an entry can be booted just once."""
 
 import os
+import re
 from typing import Any, Dict, List, Optional
 
 from ansible_collections.fleet.stall.plugins.module_utils.counters.source import Unavailable, text, text_or_none
@@ -27,7 +28,8 @@ def judged(configuration: str, environment: Dict[str, str], rows: Optional[List[
     """What is booted by default and next.
 
     :param rows: the entries, where the configuration does not list them (boot loader specification)
-    :returns: {entries, saved bool, saved_entry|null, default|null, next|null (releases), next_entry|null, trial|null}
+    :returns: {entries, saved bool, panics bool (one that panics reboots),
+        saved_entry|null, default|null, next|null (releases), next_entry|null, trial|null}
     """
     tree = grub.menu(configuration)
     found = grub.entries(tree)
@@ -41,6 +43,7 @@ def judged(configuration: str, environment: Dict[str, str], rows: Optional[List[
     return {
         "entries": found,
         "saved": saved,
+        "panics": bool(re.search(r"\spanic=-?[1-9]", configuration)),
         "saved_entry": environment.get("saved_entry") or None,
         "default": default["release"] if default else None,
         "next": following["release"] if following else None,

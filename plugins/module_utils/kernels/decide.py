@@ -42,7 +42,9 @@ def left(host: Row, target: Row, resumed: bool) -> List[str]:
         return ["rollback"]
     todo = list(PHASES)
     # A default that is the running kernel only because that is the newest would be another once one is installed.
-    if boot["saved"] and boot["saved_entry"] == host["running_entry"]:
+    # A kernel on trial that panics has to give way by itself.
+    gives_way = boot["panics"] or not boot["dropins"]
+    if boot["saved"] and boot["saved_entry"] == host["running_entry"] and gives_way:
         todo.remove("pin")
     if target["installed"]:
         todo.remove("install")
