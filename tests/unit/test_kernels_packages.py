@@ -46,6 +46,23 @@ def test_what_is_asked_for_on_red_hat(text, package, version):
     assert asked.redhat(text) == {"package": package, "version": version}
 
 
+@pytest.mark.parametrize(
+    ("package", "release"),
+    [
+        ("linux-image-6.12.117+deb12-cloud-amd64", "6.12.117+deb12-cloud-amd64"),
+        ("linux-image-unsigned-6.8.0-31-generic", "6.8.0-31-generic"),
+        ("linux-image-6.1.0-56-cloud-amd64-unsigned", "6.1.0-56-cloud-amd64"),
+        ("linux-image-6.1.0-56-amd64:amd64", "6.1.0-56-amd64"),
+        ("linux-image-6.1.0-56-amd64-dbg", None),
+        ("linux-image-cloud-amd64", None),
+        # The metapackage of a series holds no kernel either
+        ("linux-image-6.12-cloud-amd64", None),
+    ],
+)
+def test_the_release_that_a_package_holds(package, release):
+    assert debian.release_of_package(package) == release
+
+
 @pytest.mark.parametrize("text", ["=1", "-o=x", "a b", "a;b", "$(x)", "a\n", "../x"])
 def test_what_is_no_kernel(text):
     assert not asked.FORM.match(text)

@@ -10,7 +10,7 @@ from ansible_collections.fleet.stall.plugins.module_utils.kernels import asked
 from ansible_collections.fleet.stall.plugins.module_utils.kernels.run import Run
 from ansible_collections.fleet.stall.plugins.module_utils.kernels.versions import release_key
 
-_IMAGE = re.compile(r"linux-image-(?:unsigned-)?(\d\S*?)(?:-unsigned)?\Z")
+_IMAGE = re.compile(r"linux-image-(?:unsigned-)?(\d+\.\d+\.\d\S*?)(?:-unsigned)?\Z")
 _STEP = re.compile(r"(Inst|Remv) (\S+)(?: \[(\S+)\])?(?: \((\S+))?")
 _ROWS = "${db:Status-Abbrev} ${Package} ${Version}\\n"
 

@@ -49,7 +49,7 @@ class Machines(Lab):
     def reboot(self, host: str) -> None:
         """Until it answers with another boot id."""
         before = self.boot_id(host)
-        self.ssh(host, "systemd-run --on-active=1 systemctl reboot")
+        self.ssh(host, "systemd-run --on-active=1 --timer-property=AccuracySec=100ms systemctl reboot")
         deadline = time.monotonic() + REBOOTED_WITHIN_S
         while time.monotonic() < deadline:
             time.sleep(2)

@@ -20,7 +20,7 @@ pytestmark = pytest.mark.vm
 
 STALLING, FAILING, OTHER = "vm-a2-1", "vm-a1-1", "vm-b1-1"
 CAMPAIGN_WITHIN_S = 3600
-WINDOW_S = 20
+WINDOW_S = 30
 
 
 class Campaign:
