@@ -81,7 +81,7 @@ def test_a_unit_that_is_not_touched(place, name, said):
 
 def test_a_unit_that_does_not_stay_up_is_a_failure(fleet, place):
     unit(fleet, "fs-test-frail", "/bin/sh -c 'test ! -e /run/fs-test-frail && touch /run/fs-test-frail && exec sleep 3600'")
-    fleet.ssh(HOST, "sleep 3")
+    fleet.ssh(HOST, "sleep 6")
     done = place.remedy("restart_unit", unit="fs-test-frail.service", seen_at=ago(0), settle_s=2)
     assert done.rc == 2 and "fs-test-frail.service did not stay up: it is failed" in text(done), done.screen
     fleet.ssh(HOST, "systemctl reset-failed fs-test-frail")
