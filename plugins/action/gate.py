@@ -63,8 +63,16 @@ class ActionModule(ControllerAction):
         holder = self._holder()
         if said := campaign_lock.take(self.campaign.base, holder, boolean(self._task.args.get("unlock", False))):
             warn(said)
-        self._note("resumed" if self.campaign.is_open else "opened", plan=self.plan["plan"], retry=self.retry)
+        silent = self._silent(task_vars)
+        if silent:
+            warn(f"{and_more(silent)} {'does' if len(silent) == 1 else 'do'} not answer, and count{'s' if len(silent) == 1 else ''} as away.")
+        self._note("resumed" if self.campaign.is_open else "opened", plan=self.plan["plan"], retry=self.retry, silent=silent)
         return {"stop": False}
+
+    def _silent(self, task_vars: dict[str, Any]) -> list[str]:
+        """Hosts of the fleet that were called and did not answer."""
+        called = {host: task_vars["hostvars"][host].get("stall_answer") or {} for host in remediation_request.fleet(task_vars["groups"], {})}
+        return [host for host, answer in called.items() if answer.get("unreachable")]
 
     # -- Once a wave
 
@@ -132,7 +140,7 @@ class ActionModule(ControllerAction):
         failed = gates.failed_in(self.plan, state, self.wave)
         for host, why in failed.items():
             warn(f"{printable(host, 80)} failed: {printable(why, 1000)}")
-        if because := gates.verdict(self.plan, state, self.wave):
+        if because := gates.verdict(self.plan, state, self.wave, self.retry):
             self._note("wave_failed", wave=self.wave, because=because)
             return self._stop(because, True)
         if state.waves.get(self.wave) != "passed":

@@ -11,7 +11,7 @@ from datetime import datetime, timedelta
 from typing import Any
 
 from ansible_collections.fleet.stall.plugins.plugin_utils import journal_state, plan_check, waves
-from ansible_collections.fleet.stall.plugins.plugin_utils.journal_state import BEGUN, NOTHING, ROLL_BACK, Next, State
+from ansible_collections.fleet.stall.plugins.plugin_utils.journal_state import BEGUN, DONE, NOTHING, ROLL_BACK, SAME, UNKNOWN, Next, State
 from ansible_collections.fleet.stall.plugins.plugin_utils.text import printable
 
 CANARY = 1
@@ -87,7 +87,7 @@ def may_begin(plan: Mapping[str, Any], state: State, number: int, domains: waves
     for earlier in range(CANARY, number):
         if state.waves.get(earlier) != "passed":
             return f"wave {earlier} has not passed"
-    down = {*plan["down"], *away, *(name for name, host in state.hosts.items() if host.is_down)}
+    down = {*plan["down"], *state.silent, *away, *(name for name, host in state.hosts.items() if host.is_down)}
     limits = waves.Limits.of(plan["limits"]["per_domain"], domains, down)
     return "; ".join(limits.over(members(plan, number)))
 
@@ -131,17 +131,41 @@ def failed_in(plan: Mapping[str, Any], state: State, number: int) -> dict[str, s
     return found
 
 
-def verdict(plan: Mapping[str, Any], state: State, number: int) -> str:
-    """Why the campaign ends after a wave, empty if it goes on."""
+def unproven_in(plan: Mapping[str, Any], state: State, number: int) -> dict[str, str]:
+    """Hosts of the first wave that stalled, and were not seen to do better: what did not help them is not done to the others."""
+    if number != CANARY or not plan["limits"]["canary_better"]:
+        return {}
+    rows = planned(plan)
+    found: dict[str, str] = {}
+    for name in members(plan, number):
+        step = state.host(name).step
+        if step is None or step.status != DONE or not rows[name]["stalled_ms_per_s"]:
+            continue
+        seen = (step.verdict or {}).get("verdict", UNKNOWN)
+        if seen in (SAME, UNKNOWN):
+            found[name] = f"{step.remedy} did not help" if seen == SAME else f"it is not known whether {step.remedy} helped"
+    return found
+
+
+def verdict(plan: Mapping[str, Any], state: State, number: int, retry: bool) -> str:
+    """Why the campaign ends after a wave, empty if it goes on.
+
+    :param retry: whether a person has seen what stood against it, and wants it to go on
+    """
     failed = failed_in(plan, state, number)
+    if not failed and not retry and (unproven := unproven_in(plan, state, number)):
+        return f"the first wave is not seen to do better ({_listed(unproven)}), so nothing is done to the others"
     most = plan["limits"]["failures_most"]
     everywhere = {*failed, *state.failed}
     if not failed or (number != CANARY and len(everywhere) <= most):
         return ""
-    reasons = "; ".join(f"{printable(host, 80)}: {printable(why, 300)}" for host, why in list(failed.items())[:3])
-    more = f"; and {len(failed) - 3} more" if len(failed) > 3 else ""
     kind = "of the first wave " if number == CANARY else ""
-    return f"{len(failed)} {'host' if len(failed) == 1 else 'hosts'} {kind}failed ({reasons}{more})"
+    return f"{len(failed)} {'host' if len(failed) == 1 else 'hosts'} {kind}failed ({_listed(failed)})"
+
+
+def _listed(whys: Mapping[str, str]) -> str:
+    reasons = "; ".join(f"{printable(host, 80)}: {printable(why, 300)}" for host, why in list(whys.items())[:3])
+    return reasons + (f"; and {len(whys) - 3} more" if len(whys) > 3 else "")
 
 
 def refusals(plan: Mapping[str, Any], state: State, boot_ids: Mapping[str, str | None]) -> list[str]:

@@ -85,6 +85,8 @@ class State:
     waves: dict[int, str] = field(default_factory=dict)
     passed_at: str | None = None
     """When the last wave passed."""
+    silent: set[str] = field(default_factory=set)
+    """Hosts of the fleet that did not answer when the campaign was opened last, and that it has not been at since."""
     opened: bool = False
     stopped: Mapping[str, Any] | None = None
     outcome: str | None = None
@@ -114,6 +116,7 @@ def fold(lines: Iterable[Mapping[str, Any]]) -> State:
         if line.get("host") is None:
             _of_campaign(state, line)
         else:
+            state.silent.discard(line["host"])
             _of_host(state.host(line["host"]), line)
     return state
 
@@ -122,6 +125,7 @@ def _of_campaign(state: State, line: Mapping[str, Any]) -> None:
     event, data = line["event"], line["data"]
     if event in ("opened", "resumed"):
         state.opened, state.stopped, state.outcome = True, None, None
+        state.silent = set(data.get("silent") or ())
     elif event == "stopped":
         state.stopped = data
     elif event == "closed":

@@ -28,6 +28,7 @@ def limits(parameters: Mapping[str, Any], domains: waves.Domains) -> dict[str, A
     """
     return {
         "canary": parameters["canary"],
+        "canary_better": parameters["canary_better"],
         "per_domain": _present(parameters["limits"], domains),
         "failures_most": parameters["failures_most"],
         "soak_s": parameters["soak_s"],

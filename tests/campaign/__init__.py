@@ -123,12 +123,13 @@ class Fleet:
         return self
 
     def variables(self, **more: Any) -> dict[str, Any]:
-        """What a call of the playbook is given."""
+        """What a call of the playbook is given. No probe tells whether a file helped, so the first wave need not do better."""
         return {
             "stall_runs_dir": str(self.runs),
             "stall_remedy_dirs": [str(self.remedies)],
             "stall_remedies": ["settle", *sorted({name for name, _ in self.others.values()})],
             "stall_become": False,
+            "stall_canary_better": False,
             **{f"stall_{name}": value for name, value in more.items()},
         }
 

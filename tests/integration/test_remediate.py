@@ -103,6 +103,25 @@ def test_a_canary_that_fails_ends_it_and_leaves_the_others_alone(fleet):
     assert healed.rc == 0 and settled(fleet) == set(fleet.hosts), healed.screen
 
 
+def test_what_is_not_seen_to_help_the_first_wave_waits_for_a_person(fleet):
+    planned(fleet, canary_better=True)
+    done = confirmed(fleet)
+    assert done.rc == 2 and settled(fleet) == {"node-a-01"} and lock(fleet) == "", done.screen
+    assert "the first wave is not seen to do better (node-a-01: it is not known whether settle helped)" in done.screen
+    told = confirmed(fleet, retry=True)
+    assert told.rc == 0 and settled(fleet) == set(fleet.hosts), told.screen
+    assert [host for _, host in events(fleet, "step_begun")] == ["node-a-01", "node-a-02", "node-b-01"]
+
+
+def test_a_host_that_has_died_since_counts_as_away(tmp_path):
+    fleet = planned(Fleet(tmp_path, {"a": 2, "b": 2}, clear=frozenset({"node-b-02"})).make(), limits={"rack": 1})
+    unreachable(fleet, "node-b-02")
+    done = confirmed(fleet)
+    assert done.rc != 0 and settled(fleet) == {"node-a-01"}, done.screen
+    assert "node-b-02 does not answer, and counts as away." in done.screen
+    assert "rack rack_b: 2 hosts would be away at once, 1 of them are down already, and 1 may be" in done.screen
+
+
 def test_failures_that_are_allowed_are_told_and_count_as_away(tmp_path):
     fleet = planned(Fleet(tmp_path, {"a": 3, "b": 3}, settings={"fails_on": ["node-b-01"]}).make(), failures_most=1, limits={"rack": 1})
     done = confirmed(fleet)

@@ -70,7 +70,7 @@ class Controller:
                 self._note("verified", host=host, data={"verdict": verdicts[index] if index < len(verdicts) else "better"})
             for host in self._next_is(number, ROLL_BACK):
                 self._roll_back(host)
-        if because := gates.verdict(self.plan, self._state(), number):
+        if because := gates.verdict(self.plan, self._state(), number, self.retry):
             self._note("wave_failed", wave=number, data={"because": because})
             self._note("stopped", data={"because": because, "failed": True})
             return False

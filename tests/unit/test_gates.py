@@ -12,15 +12,17 @@ DOMAINS = {f"{rack}{number}": {"rack": f"rack_{rack}"} for rack in "ab" for numb
 STEPS = [{"remedy": "sysctl", "undo": True}, {"remedy": "restart_unit", "undo": False}]
 
 
-def plan(waves, failures_most=0, per_domain=None, down=(), escalate=False, soak_s=0, boot_id=None):
-    rows = [{"host": host, "boot_id": boot_id, "escalate": escalate, "steps": STEPS} for wave in waves for host in wave]
-    limits = {"canary": 1, "per_domain": per_domain or {}, "failures_most": failures_most, "soak_s": soak_s}
+def plan(waves, failures_most=0, per_domain=None, down=(), escalate=False, soak_s=0, boot_id=None, better=False):
+    row = {"boot_id": boot_id, "escalate": escalate, "steps": STEPS}
+    # Of all hosts, that with number 2 did not stall.
+    rows = [{"host": host, "stalled_ms_per_s": 0.0 if host.endswith("2") else 9.0, **row} for wave in waves for host in wave]
+    limits = {"canary": 1, "canary_better": better, "per_domain": per_domain or {}, "failures_most": failures_most, "soak_s": soak_s}
     return {"hosts": rows, "waves": waves, "limits": limits, "down": list(down)}
 
 
-def ended(host, wave=1, event="step_done", verdict="better", **data):
-    found = [line("step_begun", host, wave), line(event, host, wave, **data)]
-    return [*found, line("verified", host, wave, verdict=verdict)] if event == "step_done" else found
+def ended(host, wave=1, event="step_done", verdict="better", step=0, **data):
+    found = [line("step_begun", host, wave, step), line(event, host, wave, step, **data)]
+    return [*found, line("verified", host, wave, step, verdict=verdict)] if event == "step_done" else found
 
 
 def passed(wave, at="2026-11-25T12:00:00.000Z"):
@@ -119,8 +121,41 @@ def test_what_failed_or_is_out_of_service_counts_as_away(lines, away, is_refused
     ],
 )
 def test_what_ends_it(waves, lines, number, failures_most, said):
-    found = gates.verdict(plan(waves, failures_most), state(*lines), number)
+    found = gates.verdict(plan(waves, failures_most), state(*lines), number, retry=False)
     assert said in found and bool(said) is bool(found)
+
+
+@pytest.mark.parametrize(
+    ("host", "lines", "said"),
+    [
+        ("a0", ended("a0"), ""),
+        ("a0", ended("a0", verdict="same"), "the first wave is not seen to do better (a0: sysctl did not help), so nothing is done to the others"),
+        ("a0", ended("a0", verdict="unknown"), "(a0: it is not known whether sysctl helped)"),
+        ("a0", ended("a0")[:-1], "(a0: it is not known whether sysctl helped)"),
+        ("a0", [*ended("a0", verdict="same"), *ended("a0", step=1)], ""),
+        # What did not stall can't do better
+        ("a2", ended("a2", verdict="same"), ""),
+        ("a2", ended("a2", verdict="unknown"), ""),
+        ("a0", ended("a0", event="step_failed", because="x"), "1 host of the first wave failed (a0: x)"),
+    ],
+)
+def test_what_did_not_help_the_first_wave_is_not_done_to_the_others(host, lines, said):
+    careful = plan([[host], ["a1"]], better=True)
+    found = gates.verdict(careful, state(lines), 1, retry=False)
+    assert said in found and bool(said) is bool(found)
+    if "first wave is not" in said:
+        assert gates.verdict(careful, state(lines), 1, retry=True) == ""
+    # Of later waves it is not asked.
+    assert gates.verdict(careful, state(lines, ended("a1", 2, verdict="same")), 2, retry=False) == ""
+
+
+def test_who_did_not_answer_is_away_until_the_campaign_was_at_it():
+    racked = plan(THREE["waves"], per_domain={"rack": 1})
+    opened, later = line("opened", None, silent=["a2"]), [ended("a0"), passed(1)]
+    assert "1 of them are down already" in gates.may_begin(racked, state(opened, *later), 2, DOMAINS)
+    assert gates.may_begin(racked, state(opened, *later, line("resumed", None, silent=[])), 2, DOMAINS) == ""
+    # It was down in our own reboot, and came back.
+    assert gates.may_begin(racked, state(line("resumed", None, silent=["a0"]), *later), 2, DOMAINS) == ""
 
 
 def test_hosts_that_any_campaign_left_out_of_service_are_known():

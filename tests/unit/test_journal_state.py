@@ -149,8 +149,10 @@ def campaigns(draw):
     hosts = [f"node-{index}" for index in range(draw(st.integers(1, 4)))]
     cuts = sorted(draw(st.sets(st.integers(1, len(hosts)), max_size=2)))
     waves = [wave for wave in (hosts[start:end] for start, end in zip([0, *cuts], [*cuts, len(hosts)], strict=True)) if wave]
-    rows = [{"host": host, "escalate": draw(st.booleans()), "steps": draw(STEPS)} for host in hosts]
-    plan = {"hosts": rows, "waves": waves, "limits": {"failures_most": draw(st.integers(0, 2))}}
+    stalled = st.sampled_from([None, 0.0, 9.0])
+    rows = [{"host": host, "stalled_ms_per_s": draw(stalled), "escalate": draw(st.booleans()), "steps": draw(STEPS)} for host in hosts]
+    limits = {"failures_most": draw(st.integers(0, 2)), "canary_better": draw(st.booleans())}
+    plan = {"hosts": rows, "waves": waves, "limits": limits}
     some = st.frozensets(st.sampled_from(hosts), max_size=1)
     return plan, {host: draw(VERDICTS) for host in hosts}, draw(some), draw(some)
 

@@ -44,6 +44,7 @@ def plan(**changes):
         "valid_until": "2026-11-26T12:01:00Z",
         "limits": {
             "canary": 1,
+            "canary_better": True,
             "per_domain": {"fleet": "50%", "rack": 1},
             "failures_most": 0,
             "soak_s": 0,

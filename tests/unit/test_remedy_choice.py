@@ -170,6 +170,7 @@ rows = st.builds(
 )
 PARAMETERS = {
     "canary": 1,
+    "canary_better": True,
     "limits": {"fleet": "50%", "rack": 1},
     "failures_most": 0,
     "soak_s": 0,
