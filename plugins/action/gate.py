@@ -65,13 +65,17 @@ class ActionModule(ControllerAction):
             warn(said)
         silent = self._silent(task_vars)
         if silent:
-            warn(f"{and_more(silent)} {'does' if len(silent) == 1 else 'do'} not answer, and count{'s' if len(silent) == 1 else ''} as away.")
+            warn(
+                f"{and_more(silent)} {'does' if len(silent) == 1 else 'do'} not answer, and count{'s' if len(silent) == 1 else ''} as away."
+            )
         self._note("resumed" if self.campaign.is_open else "opened", plan=self.plan["plan"], retry=self.retry, silent=silent)
         return {"stop": False}
 
     def _silent(self, task_vars: dict[str, Any]) -> list[str]:
         """Hosts of the fleet that were called and did not answer."""
-        called = {host: task_vars["hostvars"][host].get("stall_answer") or {} for host in remediation_request.fleet(task_vars["groups"], {})}
+        called = {
+            host: task_vars["hostvars"][host].get("stall_answer") or {} for host in remediation_request.fleet(task_vars["groups"], {})
+        }
         return [host for host, answer in called.items() if answer.get("unreachable")]
 
     # -- Once a wave

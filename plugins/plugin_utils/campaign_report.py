@@ -11,11 +11,11 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from ansible_collections.fleet.stall.plugins.plugin_utils import campaign_rows
-from ansible_collections.fleet.stall.plugins.plugin_utils.campaign_rows import GRADES, Row
+from ansible_collections.fleet.stall.plugins.plugin_utils.campaign_rows import GRADES, Kernel, Row
 from ansible_collections.fleet.stall.plugins.plugin_utils.plan_table import grid
 from ansible_collections.fleet.stall.plugins.plugin_utils.report import STYLE
+from ansible_collections.fleet.stall.plugins.plugin_utils.text import host_count, printable
 from ansible_collections.fleet.stall.plugins.plugin_utils.text import markdown as _md
-from ansible_collections.fleet.stall.plugins.plugin_utils.text import printable
 from ansible_collections.fleet.stall.plugins.plugin_utils.wording import number
 
 HOSTS = ("wave", "host", "state", "kernel", "stalled ms/s", "before", "after", "verdict")
@@ -37,7 +37,7 @@ def lines(rows: Sequence[Row], ending: str, top: int) -> list[str]:
 def totals(rows: Sequence[Row], ending: str) -> str:
     count = Counter(row.state for row in rows)
     said = ", ".join(f"{number_} {state}" for state, number_ in sorted(count.items(), key=lambda item: (-item[1], item[0])))
-    return f"{len(rows)} hosts: {said or 'none'}. {ending}"
+    return f"{host_count(len(rows))}: {said or 'none'}. {ending}"
 
 
 def cells(row: Row) -> tuple[str, ...]:
@@ -53,6 +53,13 @@ def _rate(view: Mapping[str, Any]) -> str:
     return "" if view["stalled_ms_per_s"] is None else number(view["stalled_ms_per_s"])
 
 
+def _worst(kernel: Kernel) -> str:
+    """Of hosts that were all measured, and did not stall, that is said."""
+    if kernel.worst_ms_per_s is None:
+        return "no stall" if kernel.grades["clear"] == kernel.hosts else ""
+    return number(kernel.worst_ms_per_s)
+
+
 def kernels(rows: Sequence[Row]) -> list[Table]:
     """{title, headings, rows} of the fleet by kernel: as it was, and as it is."""
     tables = []
@@ -65,7 +72,7 @@ def kernels(rows: Sequence[Row]) -> list[Table]:
                 printable(kernel.release, 80),
                 str(kernel.hosts),
                 *(str(kernel.grades.get(grade, 0)) for grade in used),
-                "" if kernel.worst_ms_per_s is None else number(kernel.worst_ms_per_s),
+                _worst(kernel),
             )
             for kernel in found
         ]

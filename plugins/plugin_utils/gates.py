@@ -12,7 +12,7 @@ from typing import Any
 
 from ansible_collections.fleet.stall.plugins.plugin_utils import journal_state, plan_check, waves
 from ansible_collections.fleet.stall.plugins.plugin_utils.journal_state import BEGUN, DONE, NOTHING, ROLL_BACK, SAME, UNKNOWN, Next, State
-from ansible_collections.fleet.stall.plugins.plugin_utils.text import printable
+from ansible_collections.fleet.stall.plugins.plugin_utils.text import host_count, printable
 
 CANARY = 1
 """The number of the first wave."""
@@ -160,7 +160,7 @@ def verdict(plan: Mapping[str, Any], state: State, number: int, retry: bool) -> 
     if not failed or (number != CANARY and len(everywhere) <= most):
         return ""
     kind = "of the first wave " if number == CANARY else ""
-    return f"{len(failed)} {'host' if len(failed) == 1 else 'hosts'} {kind}failed ({_listed(failed)})"
+    return f"{host_count(len(failed))} {kind}failed ({_listed(failed)})"
 
 
 def _listed(whys: Mapping[str, str]) -> str:

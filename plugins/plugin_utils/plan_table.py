@@ -10,7 +10,7 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from ansible_collections.fleet.stall.plugins.plugin_utils import windows
-from ansible_collections.fleet.stall.plugins.plugin_utils.text import and_more, printable
+from ansible_collections.fleet.stall.plugins.plugin_utils.text import and_more, host_count, printable
 from ansible_collections.fleet.stall.plugins.plugin_utils.wording import number
 
 _HEADINGS = ("wave", "host", "stalled ms/s", "remedy", "risk", "then", "because of")
@@ -65,9 +65,11 @@ def _left_out(plan: Mapping[str, Any]) -> Iterator[str]:
 def _bounds(plan: Mapping[str, Any]) -> Iterator[str]:
     limits = plan["limits"]
     away = ", ".join(f"{printable(level, 40)} {limit}" for level, limit in limits["per_domain"].items())
+    waves = "1 wave" if len(plan["waves"]) == 1 else f"{len(plan['waves'])} waves"
     yield (
-        f"{len(plan['hosts'])} hosts in {len(plan['waves'])} waves; away at once at the most: {away or 'no limit'}; "
+        f"{host_count(len(plan['hosts']))} in {waves}; away at once at the most: {away or 'no limit'}; "
         f"more than {limits['failures_most']} failed hosts end it, and one in wave 1"
+        f"{', or one there that is not seen to do better' if limits['canary_better'] else ''}"
     )
     if limits["soak_s"]:
         yield f"between two waves it waits {limits['soak_s']:g} s"

@@ -12,7 +12,7 @@ from typing import Any
 
 from ansible_collections.fleet.stall.plugins.plugin_utils.journal_state import BEGUN, DONE, Host, State, Step
 from ansible_collections.fleet.stall.plugins.plugin_utils.plan_table import grid
-from ansible_collections.fleet.stall.plugins.plugin_utils.text import printable
+from ansible_collections.fleet.stall.plugins.plugin_utils.text import host_count, printable
 
 HEADINGS = ("wave", "host", "remedy", "done", "helped", "left")
 NOT_BEGUN = "not begun"
@@ -60,7 +60,7 @@ def totals(state: State, found: list[Row]) -> str:
     last = {row.host: row for row in found}
     count = Counter(row.helped or row.done for row in last.values())
     said = ", ".join(f"{number} {what}" for what, number in sorted(count.items(), key=lambda item: (-item[1], item[0])))
-    return f"{len(last)} hosts: {said or 'none'}. {ending(state)}"
+    return f"{host_count(len(last))}: {said or 'none'}. {ending(state)}"
 
 
 def ending(state: State) -> str:

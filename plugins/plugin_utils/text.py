@@ -29,6 +29,11 @@ def _escape(character: str) -> str:
     return character.encode("unicode_escape").decode("ascii")
 
 
+def host_count(number: int) -> str:
+    """So many hosts."""
+    return "1 host" if number == 1 else f"{number} hosts"
+
+
 def and_more(items: list[str], limit: int = 10) -> str:
     """A list for a sentence: the first `limit` items and how many are left."""
     shown = ", ".join(printable(item) for item in items[:limit])

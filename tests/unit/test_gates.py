@@ -129,7 +129,11 @@ def test_what_ends_it(waves, lines, number, failures_most, said):
     ("host", "lines", "said"),
     [
         ("a0", ended("a0"), ""),
-        ("a0", ended("a0", verdict="same"), "the first wave is not seen to do better (a0: sysctl did not help), so nothing is done to the others"),
+        (
+            "a0",
+            ended("a0", verdict="same"),
+            "the first wave is not seen to do better (a0: sysctl did not help), so nothing is done to the others",
+        ),
         ("a0", ended("a0", verdict="unknown"), "(a0: it is not known whether sysctl helped)"),
         ("a0", ended("a0")[:-1], "(a0: it is not known whether sysctl helped)"),
         ("a0", [*ended("a0", verdict="same"), *ended("a0", step=1)], ""),

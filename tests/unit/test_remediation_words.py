@@ -24,7 +24,8 @@ def test_a_plan_as_a_table():
         "   1  node-a0          12.5  drop_caches             high  drain_reboot  budget-squeeze",
         "   2  node-a1          12.5  drain_reboot (drained)  high                budget-squeeze",
         "left out: node-b0 (no known cause was found)",
-        "2 hosts in 2 waves; away at once at the most: fleet 50%, rack 1; more than 0 failed hosts end it, and one in wave 1",
+        "2 hosts in 2 waves; away at once at the most: fleet 50%, rack 1; more than 0 failed hosts end it, and one in wave 1, "
+        "or one there that is not seen to do better",
         "down already: node-b2",
         "only begun within: sat 22:00-05:00 UTC",
         "valid until 2026-11-26T12:01:00Z",
