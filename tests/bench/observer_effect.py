@@ -2,8 +2,9 @@
 Without bpftrace, too, where perf trace stands in.
 
 On two paths: the lab's own, which is a few microseconds long and passes the traced point once for each of its hosts and bridges (they
-share one kernel), and one through user space, about as long as a network of switches is: the budget is for that one. Beside the capture
-runs, in turns as well, a program on the same tracepoint that looks at nothing: below what that costs no trace by it can go.
+share one kernel), and one that holds each packet for as long as a network would: the budget is for that one. `holds_from_us` says how
+long a path is of which what was added is a tenth. Beside the capture runs, in turns as well, a program on the same tracepoint that
+looks at nothing: below what that costs no trace by it can go.
 
 The CPUs are kept from idling meanwhile, by processes that give way to anything: on an idle machine the time to wake a CPU up is four
 times the round trip, comes and goes, and is less while perf samples. The prober and the hop have each a CPU for the same reason: whether
@@ -47,7 +48,7 @@ def compare(lab: Topology) -> dict:
     return {
         "how": f"one ICMP flow every {INTERVAL_MS} ms, {SECONDS} s, {ROUNDS} rounds in turns",
         "lab_path": straight,
-        "path_through_user_space": through,
+        "path_of_100_us": through,
         "budgets": BUDGETS,
         "within_budget": {
             "rtt_to_without": through["to_without"]["capture"]["median"] <= BUDGETS["rtt_to_without"],
@@ -69,10 +70,12 @@ def _in_turns(lab: Topology, source: str, target: str, address: str) -> dict:
             rows[name].append(_median_us(lab, source, address))
             output, _ = capture.communicate(timeout=60)
             captured[name].append(json.loads(output.splitlines()[-1]))
+    added = {name: _added(rows["without"], rows[name]) for name in rows if name != "without"}
     return {
         "median_us": rows,
         "to_without": {name: measure.ratio(rows[name], rows["without"]) for name in rows if name != "without"},
-        "us_added": {name: _added(rows["without"], rows[name]) for name in rows if name != "without"},
+        "us_added": added,
+        "holds_from_us": {name: round(us / (BUDGETS["rtt_to_without"] - 1), 1) for name, us in added.items()},
         **{name: _costs(captured[name]) for name in CAPTURES},
     }
 
@@ -111,7 +114,7 @@ def _cpus() -> list[int]:
 
 @contextlib.contextmanager
 def _hop(lab: Topology, source: str, target: str) -> Iterator[None]:
-    pinned = ["taskset", "-c", str(max(_cpus())), sys.executable, "-m", "tests.bench.hop"]
+    pinned = ["unshare", "--net", "taskset", "-c", str(max(_cpus())), sys.executable, "-m", "tests.bench.hop"]
     with _running([*pinned, lab.netns(source), lab.netns(target), *HOP_ADDRESSES]):
         yield
 

@@ -44,8 +44,13 @@ def lying(packed):
     return int.from_bytes(packed, sys.byteorder)
 
 
-def word(number):
-    return lying(struct.pack("!I", number))
+def signed(packed):
+    """Two words, as the tracer prints them."""
+    return int.from_bytes(packed, sys.byteorder, signed=True)
+
+
+def words(first, second):
+    return signed(struct.pack("!II", first, second))
 
 
 def address(text):
@@ -57,8 +62,7 @@ def parse(line):
 
 
 def tcp(source, source_port, port, sequence=77, family=4):
-    ports, number = lying(struct.pack("!HH", source_port, port)), lying(struct.pack("!I", sequence))
-    return row(5, 1, 2, 3, family, address(source), ports, number, comm="ksoftirqd/1")
+    return row(5, 1, 2, 3, family, address(source), signed(struct.pack("!HHI", source_port, port, sequence)), comm="ksoftirqd/1")
 
 
 def row(*key, comm, side="a"):
@@ -72,17 +76,17 @@ def row(*key, comm, side="a"):
         (f"{MARK}h 123 1000", Heartbeat(123)),
         (f"{MARK}h 123 1007", Heartbeat(123, 7)),
         (f"{MARK}h 123", None),
-        (row(9, 3, 4, 5, 0, word(1), word(70000), 0, comm="napi/eth0-1"), Handled(9, 3, 4, 5, "napi/eth0-1", 1, 70000)),
-        (row(9, 3, 4, 5, 0, word(99), 0, 0, comm="a b]: c", side="b"), Handled(9, 3, 4, 5, "a b]: c", None, 0)),
+        (row(9, 3, 4, 5, 0, 0, words(1, 70000), comm="napi/eth0-1"), Handled(9, 3, 4, 5, "napi/eth0-1", 1, 70000)),
+        (row(9, 3, 4, 5, 0, 0, words(99, 0xFFFFFFFF), comm="a b]: c", side="b"), Handled(9, 3, 4, 5, "a b]: c", None, 0xFFFFFFFF)),
         (tcp("192.0.2.1", 40003, 22), Handled(5, 1, 2, 3, "ksoftirqd/1", 3, 77)),
         (tcp("192.0.2.1", 40004, 22), Handled(5, 1, 2, 3, "ksoftirqd/1", None, 77)),
         (tcp("192.0.2.1", 50000, 80), Handled(5, 1, 2, 3, "ksoftirqd/1", 4, 77)),
         (tcp("198.51.100.9", 50000, 30080), Handled(5, 1, 2, 3, "ksoftirqd/1", 5, 77)),
         (tcp("0.0.0.1", 50000, 22, family=6), Handled(5, 1, 2, 3, "ksoftirqd/1", 6, 77)),
         (row(9, 3, 4, comm="x"), None),
-        (row(9, "x", 4, 5, 0, 1, 2, 0, comm="x"), None),
-        (row(9, 3, 4, 5, 0, 99999999999, 2, 0, comm="x"), None),
-        (row(9, 3, 4, 5, 0, 1, 2, 0, comm="x", side="c"), None),
+        (row(9, "x", 4, 5, 0, 1, 2, comm="x"), None),
+        (row(9, 3, 4, 5, 0, 1, 2, 0, comm="x"), None),
+        (row(9, 3, 4, 5, 0, 1, 2, comm="x", side="c"), None),
         (f"@r{MARK}a[9, 3", None),
         (f"{MARK}z 1", None),
         ("h 123", None),
@@ -95,7 +99,7 @@ def test_lines(line, expected):
 
 
 def test_a_name_with_a_line_feed_can_not_pose_as_a_line():
-    assert parse("@ra[9, 3, 4, 5, 0, 1, 2, 0]: ksoftirqd/0") is None
+    assert parse("@ra[9, 3, 4, 5, 0, 1, 2]: ksoftirqd/0") is None
     assert parse("c 1000 130000000 129000000 1 20 21 0 0 5 a|b|c|d|e|f") is None
 
 
@@ -159,9 +163,9 @@ NETNS = 4026531840
 @pytest.mark.parametrize(
     ("flows", "there", "not_there"),
     [
-        ([flow(1)], ["== 8 &&", "ns.inum == 4026531840"], ["== 128 &&", "@tcp = $n"]),
-        ([flow(1, family=6)], ["== 128 &&"], ["== 8 &&"]),
-        ([flow(1, "tcp_syn", port=22)], ["($f & 18) == 2)"], ["== 8 &&", "== 128 &&"]),
+        ([flow(1)], ["len == 52", "*$e == 8 &&", "ns.inum == 4026531840"], ["*$e == 128 &&", "@tcp = $n"]),
+        ([flow(1, family=6)], ["len == 72", "*$e == 128 &&"], ["*$e == 8 &&"]),
+        ([flow(1, "tcp_syn", port=22)], ["($f & 18) == 2)"], ["*$e == 8 &&", "*$e == 128 &&"]),
     ],
 )
 def test_the_program_looks_for_the_plans_probes_only(flows, there, not_there):
@@ -255,7 +259,7 @@ def test_slow_calls_are_given_up_where_all_are_loud(tmp_path, monkeypatch):
 
 
 def handled_rows(times):
-    return "".join(row(at, 0, 1, 1, 0, word(1), 7, 0, comm="x") + "\n" for at in times)
+    return "".join(row(at, 0, 1, 1, 0, 0, words(1, 7), comm="x") + "\n" for at in times)
 
 
 def test_probes_beyond_the_room_for_them_are_counted(tmp_path, monkeypatch):

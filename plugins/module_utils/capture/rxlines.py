@@ -4,6 +4,8 @@
 """What the tracer printed, as rows. Pure; the lines are as rxprogram.py describes them, behind a mark that nobody else can know."""
 
 import posixpath
+import struct
+import sys
 from typing import Any, Dict, List, NamedTuple, Optional, Sequence, Tuple, Union
 
 from ansible_collections.fleet.stall.plugins.module_utils.capture import callprogram, rxprogram, syscalls
@@ -89,11 +91,12 @@ class Parser:
 
     def _handled(self, line: str) -> Handled:
         key, _, comm = line.partition("]: ")
-        at, cpu, pid, tid, kind, first, second, third = map(int, key.partition("[")[2].split(", "))
+        at, cpu, pid, tid, kind, address, words = map(int, key.partition("[")[2].split(", "))
+        first, second = _two_words(words)
         if kind == 0:
-            return Handled(at, cpu, pid, tid, comm, self._echo.get(_native(first)), _native(second))
-        source_port, port = divmod(_native(second), 65536)
-        return Handled(at, cpu, pid, tid, comm, self.flow_of(kind, first, port, source_port), _native(third))
+            return Handled(at, cpu, pid, tid, comm, self._echo.get(first), second)
+        source_port, port = divmod(first, 65536)
+        return Handled(at, cpu, pid, tid, comm, self.flow_of(kind, address, port, source_port), second)
 
     def flow_of(self, family: int, address: int, port: int, source_port: int) -> Optional[int]:
         """The flow of a segment; one whose source or source port the plan leaves open takes what no other does."""
@@ -104,9 +107,10 @@ class Parser:
         return None
 
 
-def _native(value: int) -> int:
-    """A word as it lay in a packet, as the number that it means."""
-    return rxprogram.word(value.to_bytes(4, "big"))
+def _two_words(value: int) -> Tuple[int, int]:
+    """Two words as they lay in a packet, as the numbers that they mean."""
+    first, second = struct.unpack("!II", (value & (1 << 64) - 1).to_bytes(8, sys.byteorder))
+    return first, second
 
 
 def _slow_call(words: List[str]) -> SlowCall:

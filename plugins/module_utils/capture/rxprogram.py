@@ -7,6 +7,9 @@ What handled probes goes into maps that are printed four times a second: a line 
 and in the path that is being measured. Of two maps, one is filled while the other is printed. The time tells which, since each look at a
 map is one more miss of the cache in that path.
 
+What costs is reading memory, which each packet of the host pays for at every device that it passes: so our echo requests are known by
+their length, which the tracepoint has at hand, then by one word of 64 bits.
+
 Fields of struct sk_buff: __netif_receive_skb_core, where the tracepoint is, has skb->data at the network header; icmp_rcv, before
 icmp_echo, has the transport header set. Constants are in the byte order of the host, since the kernel's words are read as they lie.
 """
@@ -51,8 +54,9 @@ def program(
 
     `mark` opens each line: names of processes and files are anybody's to choose, and may hold line feeds.
     Lines that it prints (numbers in decimal, packet words as they lie in memory):
-    ``@rMARKa[NSECS, CPU, PID, TID, KIND, WORD, WORD, WORD]: COMM`` a handled probe, in no order: KIND 0, an echo request, with FLOW,
-    NUMBER, 0; KIND 4 or 6, a SYN or a segment with data, with the last word of the source ADDRESS, PORTS, SEQUENCE.
+    ``@rMARKa[NSECS, CPU, PID, TID, KIND, WORD, WORDS]: COMM`` a handled probe, in no order: KIND 0, an echo request, with 0, FLOW and
+    NUMBER; KIND 4 or 6, a SYN or a segment with data, with the last word of the source ADDRESS, PORTS and SEQUENCE. WORDS are two in
+    one number of 64 bits, with a sign.
     ``MARKh NSECS TCP`` after all probes that were handled before the last of these; how many TCP rows there were to be written in
     this turn, of which TCP_ROWS were.
     ``@lMARK[PID]: CALLS`` and ``@nMARK: CALLS`` how many system calls were looked at in this turn, in COUNTED_SHARE: of the loudest
@@ -98,46 +102,55 @@ def word(packed: bytes) -> int:
 
 
 def _echo(header: str, kind: int, token: int, netns: int) -> str:
+    """A row for an echo request of ours to this host; `$ours` says whether it was one, or the answer to one, to whomever."""
     magic, wanted = word(struct.pack("!I", wire.MAGIC)), word(struct.pack("!I", token & 0xFFFFFFFF))
+    lower, upper = (magic, wanted) if sys.byteorder == "little" else (wanted, magic)
     return f"""
-      $e = (uint32 *)({header});
-      if (*(uint8 *)$e == {kind} && *($e + 2) == (uint32){magic} && *($e + 3) == (uint32){wanted}
-          && $skb->dev->nd_net.net->ns.inum == {netns}) {{
-        {_row(0, "*($e + 4)", "*($e + 5)", "(uint32)0")}
-      }}"""
+    $e = (uint8 *)({header});
+    $w = *(uint64 *)($e + 8);
+    if (($w & 0xffffffff) == {lower} && ($w >> 32) == {upper}) {{
+      $ours = 1;
+      if (*$e == {kind} && $skb->dev->nd_net.net->ns.inum == {netns}) {{
+        {_row(0, "(uint32)0", "*(uint64 *)($e + 16)")}
+      }}
+    }}"""
+
+
+HEADER_BYTES = {4: 20, 6: 40}
 
 
 def _tracepoint(token: int, flows: Sequence[Dict[str, Any]], netns: int) -> str:
-    asked = {(flow["family"], flow["protocol"] == "icmp") for flow in flows}
-    branches = [
-        _branch(family, _echo_part(family, token, netns) if (family, True) in asked else "", _tcp_part(family, flows, netns))
-        for family in (4, 6)
-        if {(family, True), (family, False)} & asked
+    echoes = {HEADER_BYTES[family] + wire.ECHO_SIZE: family for family in (4, 6) if _asked(flows, family, "icmp")}
+    parts = [
+        f"\n  if (args->len == {length}) {{{_echo(f'$h + {HEADER_BYTES[family]}', wire.ECHO[family], token, netns)}\n  }}"
+        for length, family in echoes.items()
     ]
-    return f"""tracepoint:net:netif_receive_skb /args->len < {LONGEST_PACKET}/ {{
+    tcp = {family: _tcp_part(family, flows, netns) for family in (4, 6)}
+    segments = "".join(_segments(family, part) for family, part in tcp.items() if part)
+    if segments:
+        parts.append(f"\n  if ($ours == 0) {{\n    $p = $skb->protocol;{segments}\n  }}")
+    lengths = f"args->len < {LONGEST_PACKET}" if segments else " || ".join(f"args->len == {length}" for length in echoes)
+    return f"""tracepoint:net:netif_receive_skb /{lengths or "args->len == 0"}/ {{
   $skb = (struct sk_buff *)args->skbaddr;
-  $p = $skb->protocol;
-  $h = (uint8 *)$skb->data;{"".join(branches)}
+  $h = (uint8 *)$skb->data;
+  $ours = 0;{"".join(parts)}
 }}"""
+
+
+def _asked(flows: Sequence[Dict[str, Any]], family: int, protocol: str) -> bool:
+    return any(flow["family"] == family and flow["protocol"] == protocol for flow in flows)
 
 
 ETHERTYPES = {4: b"\x08\x00", 6: b"\x86\xdd"}
 PROTOCOL_AT = {4: 9, 6: 6}
-ECHO_PROTOCOL = {4: 1, 6: 58}
 
 
-def _branch(family: int, echo: str, tcp: str) -> str:
-    length = "$l = (*$h & 15) * 4;" if family == 4 else "$l = 40;"
-    inner = "".join(f"\n    if ($k == {protocol}) {{{part}\n    }}" for protocol, part in ((ECHO_PROTOCOL[family], echo), (6, tcp)) if part)
+def _segments(family: int, part: str) -> str:
+    length = "(*$h & 15) * 4" if family == 4 else f"{HEADER_BYTES[6]}"
     return f"""
-  if ($p == {word(ETHERTYPES[family])}) {{
-    $k = *($h + {PROTOCOL_AT[family]});
-    {length}{inner}
-  }}"""
-
-
-def _echo_part(family: int, token: int, netns: int) -> str:
-    return _echo("$h + $l", wire.ECHO[family], token, netns)
+    if ($p == {word(ETHERTYPES[family])} && *($h + {PROTOCOL_AT[family]}) == 6) {{
+      $l = {length};{part}
+    }}"""
 
 
 def _tcp_part(family: int, flows: Sequence[Dict[str, Any]], netns: int) -> str:
@@ -158,7 +171,7 @@ def _tcp_part(family: int, flows: Sequence[Dict[str, Any]], netns: int) -> str:
             $rows = @tcp;
             @tcp = $rows + 1;
             if ($rows < {TCP_ROWS}) {{
-              {_row(family, "$a", "*(uint32 *)$t", "*(uint32 *)($t + 4)")}
+              {_row(family, "$a", "*(uint64 *)$t")}
             }}
           }}
         }}
@@ -191,5 +204,6 @@ def address_word(address: Any) -> int:
 def _kprobe(token: int, netns: int) -> str:
     """For kernels whose tracepoint can't be used: echo requests over IPv4 only."""
     return f"""kprobe:icmp_echo {{
-  $skb = (struct sk_buff *)arg0;{_echo("$skb->head + $skb->transport_header", wire.ECHO[4], token, netns)}
+  $skb = (struct sk_buff *)arg0;
+  $ours = 0;{_echo("$skb->head + $skb->transport_header", wire.ECHO[4], token, netns)}
 }}"""
