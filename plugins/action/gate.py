@@ -72,11 +72,10 @@ class ActionModule(ControllerAction):
         return {"stop": False}
 
     def _silent(self, task_vars: dict[str, Any]) -> list[str]:
-        """Hosts of the fleet that were called and did not answer."""
-        called = {
-            host: task_vars["hostvars"][host].get("stall_answer") or {} for host in remediation_request.fleet(task_vars["groups"], {})
-        }
-        return [host for host, answer in called.items() if answer.get("unreachable")]
+        """Hosts of the plan, and of the run it is from, that were called and did not answer; one that hangs ends no command."""
+        fleet = {*self.campaign.fleet(), *gates.planned(self.plan)} & {*remediation_request.fleet(task_vars["groups"], {})}
+        called = {host: task_vars["hostvars"][host].get("stall_answer") for host in sorted(fleet)}
+        return [host for host, answer in called.items() if answer and "rc" not in answer]
 
     # -- Once a wave
 

@@ -33,4 +33,5 @@ def _known(host: Host) -> dict[str, Any]:
         "rebooted_from": host.rebooted_from,
         "gate": host.gate,
         "undrain": host.cordoned and host.is_healthy,
+        "healthy": host.is_healthy,
     }

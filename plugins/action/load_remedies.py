@@ -37,7 +37,8 @@ class ActionModule(ControllerAction):
         campaign = Remediation.of_plan(_run(path, plan["run"], parameters["runs_dir"]), plan["plan"])
         state = campaign.state()
         self._refuse(path, plan, campaign, state)
-        if not plan["hosts"] or (gates.is_done(plan, state) and state.outcome):
+        left = any(gates.left(plan, state, parameters["retry"]))
+        if not plan["hosts"] or (gates.is_done(plan, state) and state.outcome and not left):
             return {**self._ended(plan, campaign, state), "done": True}
         if not (parameters["confirm"] or self._task.check_mode):
             for line in plan_table.lines(plan, parameters["top"]):

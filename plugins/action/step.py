@@ -40,13 +40,16 @@ class ActionModule(ControllerAction):
         if not next_.resumed:
             place = {"wave": wave, "step": next_.index, "remedy": step["remedy"]}
             self._note("step_begun", before=measured, place=place)
-            own = [*known.boot_ids]
-            if because := plan_check.rebooted(row, measured.get("boot_id"), own):
-                self._note("step_failed", because=because)
-                return failed([f"{printable(self.host)}: {because}."])
+            known = self.campaign.state().hosts.get(self.host) or known
+        # In a reboot of ours any boot may be its own.
+        because = "" if known.reboot else plan_check.rebooted(row, measured.get("boot_id"), known.boot_ids)
+        if because:
+            self._note("step_failed", because=because)
+            return failed([f"{printable(self.host)}: {because}."])
         remedy = self._remedy(step["remedy"], task_vars)
         seen = {**_complete(step, remedy), "host": self.host, "wave": wave, "resumed": next_.resumed, "before": before}
-        return {"go": STEP, "step": seen, "tasks": str(remedy.tasks)}
+        check = "" if next_.resumed or not remedy.check_tasks.is_file() else str(remedy.check_tasks)
+        return {"go": STEP, "step": seen, "tasks": str(remedy.tasks), "check": check}
 
     def _roll_back(self, task_vars: dict[str, Any]) -> dict[str, Any]:
         row = gates.planned(self.campaign.plan())[self.host]

@@ -54,6 +54,10 @@ undrain:
   description: Whether it is to be given back now, which it is not while a reboot is without a passed health gate.
   type: bool
   returned: success
+healthy:
+  description: Whether no reboot of the campaign is without a passed health gate.
+  type: bool
+  returned: success
 reboot:
   description: How far a reboot of this step is, V(begun) or V(done).
   type: str

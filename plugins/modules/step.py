@@ -66,6 +66,10 @@ EXAMPLES = r"""
 """
 
 RETURN = r"""
+check:
+  description: Path of the tasks that ask whether the step may be done, before the host is drained; empty if there is nothing to ask.
+  type: str
+  returned: for begin, if V(go) is V(step)
 go:
   description: "What is next for the host: V(step), V(undrain), V(verify), V(roll_back) or V(nothing)."
   type: str

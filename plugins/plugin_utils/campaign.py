@@ -47,7 +47,9 @@ def choose(looks: Mapping[str, Mapping[str, Any]], findings: Mapping[str, Any], 
         elif look["left"]:
             row = rows.get(host) or {}
             severity, blame = row.get("severity") or {}, row.get("blame") or {}
-            rates = {"stalled_ms_per_s": severity.get("stalled_ms_per_s"), "side": blame.get("side")}
+            # What is only suspected to stall can't be seen to do better.
+            rate = None if row.get("status") == "suspect" else severity.get("stalled_ms_per_s")
+            rates = {"stalled_ms_per_s": rate, "side": blame.get("side")}
             choice.hosts.append({"host": host, **rates, "steps": [_step(look, remedy)]})
     return choice
 

@@ -87,9 +87,15 @@ def may_begin(plan: Mapping[str, Any], state: State, number: int, domains: waves
     for earlier in range(CANARY, number):
         if state.waves.get(earlier) != "passed":
             return f"wave {earlier} has not passed"
-    down = {*plan["down"], *state.silent, *away, *(name for name, host in state.hosts.items() if host.is_down)}
+    lost = (name for earlier in range(CANARY, number) for name in members(plan, earlier) if _was_lost(state, name))
+    down = {*plan["down"], *state.silent, *away, *lost, *(name for name, host in state.hosts.items() if host.is_down)}
     limits = waves.Limits.of(plan["limits"]["per_domain"], domains, down)
     return "; ".join(limits.over(members(plan, number)))
+
+
+def _was_lost(state: State, name: str) -> bool:
+    """Of a wave that has been: nothing was begun on the host, since it did not answer."""
+    return name not in state.hosts or state.hosts[name].step is None
 
 
 def out_of_service(campaigns: Iterable[State]) -> set[str]:
@@ -122,6 +128,8 @@ def failed_in(plan: Mapping[str, Any], state: State, number: int) -> dict[str, s
             found[name] = "nothing was begun on it"
         elif host.step.is_worse:
             found[name] = f"it did worse after {host.step.remedy}"
+        elif host.step.went_dark:
+            found[name] = f"it could not be measured any more after {host.step.remedy}"
         elif host.has_failed:
             found[name] = host.step.because or f"{host.step.remedy} failed"
         elif host.cordoned:
@@ -133,7 +141,7 @@ def failed_in(plan: Mapping[str, Any], state: State, number: int) -> dict[str, s
 
 def unproven_in(plan: Mapping[str, Any], state: State, number: int) -> dict[str, str]:
     """Hosts of the first wave that stalled, and were not seen to do better: what did not help them is not done to the others."""
-    if number != CANARY or not plan["limits"]["canary_better"]:
+    if number != CANARY or len(plan["waves"]) == 1 or not plan["limits"].get("canary_better", False):
         return {}
     rows = planned(plan)
     found: dict[str, str] = {}
@@ -156,7 +164,7 @@ def verdict(plan: Mapping[str, Any], state: State, number: int, retry: bool) -> 
     if not failed and not retry and (unproven := unproven_in(plan, state, number)):
         return f"the first wave is not seen to do better ({_listed(unproven)}), so nothing is done to the others"
     most = plan["limits"]["failures_most"]
-    everywhere = {*failed, *state.failed}
+    everywhere = {name for wave in range(CANARY, number + 1) for name in failed_in(plan, state, wave)}
     if not failed or (number != CANARY and len(everywhere) <= most):
         return ""
     kind = "of the first wave " if number == CANARY else ""

@@ -11,6 +11,9 @@ from typing import Any
 
 BEGUN, DONE, FAILED = "begun", "done", "failed"
 BETTER, SAME, WORSE, UNKNOWN = "better", "same", "worse", "unknown"
+NOT_MEASURED = "not_measured"
+# What is only said of a host that answered
+_ANSWERED = ("step_begun", "step_done", "rebooted", "gate_passed")
 
 # What is next for a host
 STEP, UNDRAIN, VERIFY, ROLL_BACK, NOTHING = "step", "undrain", "verify", "roll_back", "nothing"
@@ -35,6 +38,12 @@ class Step:
         return self.verdict is not None and self.verdict.get("verdict") == WORSE
 
     @property
+    def went_dark(self) -> bool:
+        """Whether the host could be measured before, and not after it."""
+        before, after = ((self.verdict or {}).get(run) or {} for run in ("before", "after"))
+        return after.get("status") == NOT_MEASURED != before.get("status", NOT_MEASURED)
+
+    @property
     def left_an_undo(self) -> bool:
         """Whether it changed what can be taken back; a template of ansible-core before 2.19 makes an empty string of none."""
         return self.result.get("undo") not in (None, "")
@@ -52,6 +61,8 @@ class Host:
     reboot: str | None = None
     rebooted_from: str | None = None
     gate: str | None = None
+    sick: bool = False
+    """Whether an earlier try of the step left it without a passed health gate."""
     boot_ids: list[str] = field(default_factory=list)
     """After reboots of ours."""
     last: str | None = None
@@ -65,11 +76,11 @@ class Host:
     @property
     def is_healthy(self) -> bool:
         """As far as the journal knows: no reboot of ours is without a passed gate."""
-        return self.reboot is None or self.gate == "passed"
+        return self.gate == "passed" if self.reboot else not self.sick
 
     @property
     def has_failed(self) -> bool:
-        return self.step is not None and (self.step.status == FAILED or self.step.is_worse)
+        return self.step is not None and (self.step.status == FAILED or self.step.is_worse or self.step.went_dark)
 
     @property
     def is_down(self) -> bool:
@@ -116,7 +127,8 @@ def fold(lines: Iterable[Mapping[str, Any]]) -> State:
         if line.get("host") is None:
             _of_campaign(state, line)
         else:
-            state.silent.discard(line["host"])
+            if line["event"] in _ANSWERED:
+                state.silent.discard(line["host"])
             _of_host(state.host(line["host"]), line)
     return state
 
@@ -139,9 +151,11 @@ def _of_host(host: Host, line: Mapping[str, Any]) -> None:
     event, data = line["event"], line["data"]
     host.last, host.at = event, line["at"]
     if event == "step_begun":
-        host.wave, host.drained = line["wave"], False
+        before = data.get("before")
+        _came_up_late(host, (before or {}).get("boot_id"))
+        host.wave, host.drained, host.sick = line["wave"], False, not host.is_healthy
         host.reboot = host.rebooted_from = host.gate = None
-        host.steps[line["step"]] = Step(line["step"], line["remedy"], BEGUN, before=data.get("before"))
+        host.steps[line["step"]] = Step(line["step"], line["remedy"], BEGUN, before=before)
     elif event == "cordon_begun":
         # Cordoned by ourselves before the controller died, it looks like anybody's the second time.
         host.cordoned = host.cordoned or bool(data.get("ours"))
@@ -156,8 +170,15 @@ def _of_host(host: Host, line: Mapping[str, Any]) -> None:
         host.boot_ids += [data["boot_id"]] if data.get("boot_id") else []
     elif event in ("gate_passed", "gate_failed"):
         host.gate = event.removeprefix("gate_")
+        host.sick = host.sick and host.gate != "passed"
     elif host.step is not None:
         _of_step(host.step, event, data)
+
+
+def _came_up_late(host: Host, boot_id: str | None) -> None:
+    """A host that was given up in a reboot of ours, and is there with another boot, was rebooted by it."""
+    if host.reboot == BEGUN and boot_id and host.rebooted_from and boot_id != host.rebooted_from:
+        host.boot_ids.append(boot_id)
 
 
 def _of_step(step: Step, event: str, data: Mapping[str, Any]) -> None:

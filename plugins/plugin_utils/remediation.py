@@ -42,6 +42,11 @@ class Remediation:
         """The runs directory."""
         return self.path.parents[2]
 
+    def fleet(self) -> list[str]:
+        """The hosts of the run that the plan is from; none, where that has no manifest any more."""
+        manifest = rundir.read_json(self.path.parents[1] / "manifest.json") or {}
+        return list(manifest.get("hosts") or {})
+
     @property
     def journal(self) -> Path:
         return self.path / "journal.jsonl"

@@ -36,6 +36,8 @@ class Remedy:
     row: Mapping[str, Any]
     tasks: Path
     undo_tasks: Path
+    check_tasks: Path
+    """May be there: what is asked before the host is drained."""
 
     @property
     def name(self) -> str:
@@ -88,7 +90,7 @@ def load(directories: Iterable[str | Path] = ()) -> dict[str, Remedy]:
         wrong += [reason] if reason else []
         for path in files:
             row, errors = _read(path, form)
-            remedy = Remedy(row, tasks / f"{path.stem}.yml", tasks / "undo" / f"{path.stem}.yml")
+            remedy = Remedy(row, *(tasks / part / f"{path.stem}.yml" for part in ("", "undo", "check")))
             errors = errors or list(_beyond_form(remedy, path))
             wrong += [f"{path}: {sentence}" for sentence in errors]
             if not errors:

@@ -140,7 +140,7 @@ def unreachable(fleet: Fleet, *hosts: str) -> None:
 
 @pytest.mark.parametrize("host", ["node-a-01", "node-a-02"], ids=["the whole canary", "a host of a later wave"])
 def test_a_host_that_does_not_answer_ends_it_with_a_report(fleet, host):
-    planned(fleet)
+    planned(fleet, limits={"rack": 2})
     unreachable(fleet, host)
     done = confirmed(fleet)
     assert done.rc != 0 and "journal and report:" in done.screen, done.screen
@@ -253,3 +253,17 @@ def test_a_finding_of_days_ago_is_no_ground_for_a_plan(fleet):
     (fleet.runs / "latest" / "findings.json").write_text(json.dumps(findings))
     done = play(fleet)
     assert done.rc == 2 and "the plan was valid until 2026-01-02T00:00:00Z" in done.screen and not fleet.plan.exists()
+
+
+def test_a_host_that_could_not_be_given_back_is_by_the_next_run(tmp_path):
+    """Though the campaign was done, since one failure was allowed."""
+    fleet = planned(Fleet(tmp_path, {"a": 1, "b": 1}).make(), failures_most=1)
+    edit(fleet, lambda plan: plan["hosts"][1]["steps"][0].update(drain=True))
+    give_back = {"drain_driver": "command", "undrain_command": ["test", "-e", f"{tmp_path}/way"], "drain_command": ["true"]}
+    done = confirmed(fleet, **give_back)
+    assert done.rc == 0 and settled(fleet) == set(fleet.hosts) and "it is still cordoned, by this campaign" in done.screen, done.screen
+    (tmp_path / "way").touch()
+    again = confirmed(fleet, **give_back)
+    assert again.rc == 0 and events(fleet, "undrained") == [("undrained", "node-b-01")], again.screen
+    assert len(events(fleet, "step_begun")) == 2
+    assert "is done: there is nothing left to do" in confirmed(fleet, **give_back).screen

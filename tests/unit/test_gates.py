@@ -20,9 +20,13 @@ def plan(waves, failures_most=0, per_domain=None, down=(), escalate=False, soak_
     return {"hosts": rows, "waves": waves, "limits": limits, "down": list(down)}
 
 
-def ended(host, wave=1, event="step_done", verdict="better", step=0, **data):
+SEEN, DARK = {"status": "clear"}, {"status": "not_measured"}
+
+
+def ended(host, wave=1, event="step_done", verdict="better", step=0, before=None, after=None, **data):
     found = [line("step_begun", host, wave, step), line(event, host, wave, step, **data)]
-    return [*found, line("verified", host, wave, step, verdict=verdict)] if event == "step_done" else found
+    told = line("verified", host, wave, step, verdict=verdict, before=before, after=after)
+    return [*found, told] if event == "step_done" else found
 
 
 def passed(wave, at="2026-11-25T12:00:00.000Z"):
@@ -87,10 +91,17 @@ def test_waves_pass_in_their_order():
         ([ended("a1", wave=2, event="step_failed", because="x")], (), False),
         ([[*ended("a0", verdict="worse"), line("rolled_back", "a0")]], (), False),
         ([ended("a0", verdict="worse")], (), True),
+        ([ended("a0", verdict="unknown", before=SEEN, after=SEEN)], (), False),
+        # It could be measured before, and can't be any more.
+        ([ended("a0", verdict="unknown", before=SEEN, after=DARK)], (), True),
+        ([ended("a0", verdict="unknown", before=DARK, after=DARK)], (), False),
+        # It did not answer when its turn was.
+        ([line("step_failed", "a0", step=None)], (), True),
     ],
 )
 def test_what_failed_or_is_out_of_service_counts_as_away(lines, away, is_refused):
-    said = gates.may_begin(plan(THREE["waves"], per_domain={"rack": 1}), state(*lines, passed(1)), 2, DOMAINS, away)
+    first = [] if any(one["host"] == "a0" for group in lines for one in (group if isinstance(group, list) else [group])) else [ended("a0")]
+    said = gates.may_begin(plan(THREE["waves"], per_domain={"rack": 1}), state(*first, *lines, passed(1)), 2, DOMAINS, away)
     assert bool(said) is is_refused
     if is_refused:
         assert "2 hosts would be away at once, 1 of them are down already, and 1 may be" in said
@@ -110,7 +121,28 @@ def test_what_failed_or_is_out_of_service_counts_as_away(lines, away, is_refused
         ([["b1"], ["a0", "a1"]], [ended("b1"), ended("a0", 2, "step_failed", because="x"), ended("a1", 2)], 2, 0, "1 host failed (a0: x)"),
         ([["b1"], ["a0", "a1"]], [ended("b1"), ended("a0", 2, "step_failed", because="x"), ended("a1", 2)], 2, 1, ""),
         ([["b1"], ["a0", "a1"]], [ended("b1")], 2, 1, "2 hosts failed (a0: nothing was begun on it; a1: nothing"),
-        # Failures add up over the waves
+        (
+            [["a0"], ["a1"]],
+            [ended("a0"), ended("a1", 2, verdict="unknown", before=SEEN, after=DARK)],
+            2,
+            0,
+            "it could not be measured any more",
+        ),
+        # Failures add up over the waves, those of hosts that were lost as well
+        ([["b1"], ["a0"], ["a1"]], [ended("b1")], 3, 1, "1 host failed (a1: nothing was begun on it)"),
+        (
+            [["b1"], ["a0"], ["a1"]],
+            [
+                ended("b1"),
+                *(
+                    [line("step_begun", host, 2), line("cordon_begun", host, 2, ours=True), line("step_done", host, 2)]
+                    for host in ("a0", "a1")
+                ),
+            ],
+            3,
+            1,
+            "1 host failed (a1: it is still cordoned)",
+        ),
         (
             [["b1"], ["a0"], ["a1"]],
             [ended("b1"), *(ended(host, 2, "step_failed", because="x") for host in ("a0", "a1"))],
@@ -145,6 +177,7 @@ def test_what_ends_it(waves, lines, number, failures_most, said):
 )
 def test_what_did_not_help_the_first_wave_is_not_done_to_the_others(host, lines, said):
     careful = plan([[host], ["a1"]], better=True)
+    assert gates.verdict({**careful, "waves": [[host]]}, state(ended(host, verdict="same")), 1, retry=False) == "", "there are no others"
     found = gates.verdict(careful, state(lines), 1, retry=False)
     assert said in found and bool(said) is bool(found)
     if "first wave is not" in said:
@@ -158,6 +191,9 @@ def test_who_did_not_answer_is_away_until_the_campaign_was_at_it():
     opened, later = line("opened", None, silent=["a2"]), [ended("a0"), passed(1)]
     assert "1 of them are down already" in gates.may_begin(racked, state(opened, *later), 2, DOMAINS)
     assert gates.may_begin(racked, state(opened, *later, line("resumed", None, silent=[])), 2, DOMAINS) == ""
+    # What the controller says of it is no answer of its own.
+    told = [ended("a0"), line("verified", "a2", verdict="unknown"), line("step_failed", "a2"), passed(1)]
+    assert "1 of them are down already" in gates.may_begin(racked, state(opened, *told), 2, DOMAINS)
     # It was down in our own reboot, and came back.
     assert gates.may_begin(racked, state(line("resumed", None, silent=["a0"]), *later), 2, DOMAINS) == ""
 

@@ -128,6 +128,23 @@ def test_the_campaign():
 
 # -- Killed anywhere, any number of times
 
+LATE = (*REBOOTING, line("gate_failed"), line("step_failed", because="it did not come back"))
+RETRIED = (*LATE, line("step_begun", before={"boot_id": "b-late"}))
+
+
+def test_a_host_that_came_back_late_is_tried_again_and_given_back_only_in_health():
+    again = of(*RETRIED)
+    assert again.boot_ids == ["b-late"] and again.reboot is None and not again.is_healthy
+    refused = (*RETRIED, line("step_failed", because="it is busy"))
+    assert journal_state.next_of(of(*refused), ROW) == Next(NOTHING, because="it is cordoned, and its health gate did not pass")
+    assert journal_state.next_of(of(*refused), ROW, retry=True) == Next(STEP, 0)
+    assert not of(*refused, line("step_begun", before={"boot_id": "b-late"})).is_healthy
+    well = (*RETRIED, line("reboot_begun", boot_id="b-late"), line("rebooted", boot_id="b-new"), line("gate_passed"), line("step_done"))
+    assert of(*well).is_healthy and journal_state.next_of(of(*well), ROW) == Next(UNDRAIN, 0)
+    # Given up before it was ever rebooted, it is the boot that was diagnosed.
+    assert of(*LATE, line("step_begun", before={"boot_id": "b"})).boot_ids == []
+
+
 STEPS = st.lists(
     st.sampled_from(
         [
