@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ansible_collections.fleet.stall.plugins.module_utils.capture import encoding, evidence, recorder, stacks, witness
+from ansible_collections.fleet.stall.plugins.module_utils.capture import encoding, evidence, gaps, recorder, stacks, witness
 from ansible_collections.fleet.stall.plugins.module_utils.capture import plan as plans
 from ansible_collections.fleet.stall.plugins.module_utils.capture.gaps import Late
 from ansible_collections.fleet.stall.plugins.module_utils.capture.rxlines import SlowCall
@@ -237,8 +237,73 @@ LATE = [Late(100 * MS, 200 * MS, 0, 1), Late(500 * MS, 600 * MS, 0, 1)]
     ],
 )
 def test_suspect(calls, excused, pid):
-    found = witness.suspect(calls, LATE, excused)
+    found = suspicions(calls, LATE, excused).named()
     assert (found.pid if found else None) == pid
+
+
+def suspicions(calls, late, excused=(), calls_at_once=1, late_at_once=1):
+    """What is suspected after these have come, so many in each look."""
+    found = witness.Suspicions(excused)
+    looks = max(len(calls) // calls_at_once, len(late) // late_at_once) + 1
+    for look in range(looks):
+        found.judge(
+            calls[look * calls_at_once : (look + 1) * calls_at_once],
+            late[look * late_at_once : (look + 1) * late_at_once],
+        )
+    return found
+
+
+SPANS = st.tuples(st.integers(0, 400), st.integers(0, 60))
+
+
+@given(
+    st.lists(st.tuples(SPANS, st.integers(7, 9), st.sampled_from([0, 1, None]))),
+    st.lists(st.tuples(SPANS, st.integers(0, 1))),
+    st.integers(1, 4),
+    st.integers(1, 4),
+)
+def test_who_is_suspected_does_not_hang_on_what_came_first(calls, late, calls_at_once, late_at_once):
+    made = [call(start, length, pid=pid, cpu=cpu) for (start, length), pid, cpu in calls]
+    silences = [Late(start * MS, (start + length) * MS, cpu, 1) for (start, length), cpu in late]
+    total = {
+        pid: [
+            each.duration_ns
+            for each in made
+            if each.pid == pid
+            and any(
+                each.cpu in (None, gap.cpu)
+                and each.start_ns < gap.end_ns
+                and each.start_ns + each.duration_ns > gap.start_ns - witness.SLACK_NS
+                for gap in silences
+            )
+        ]
+        for pid in (7, 8, 9)
+    }
+    several = [(sum(lengths), pid) for pid, lengths in total.items() if len(lengths) >= witness.CALLS_TO_SUSPECT]
+    found = suspicions(made, silences, (), calls_at_once, late_at_once).named()
+    assert (found.pid if found else None) == max(several, default=(0, None))[1]
+
+
+def test_the_work_of_suspecting_grows_with_what_is_new_alone(monkeypatch):
+    """A busy host: 3000 calls that overlap nothing, 900 silences of each of 20 flows, over 300 looks."""
+    looked = []
+    touch = gaps.Known.touch
+    monkeypatch.setattr(gaps.Known, "touch", lambda *asked: looked.append(asked) or touch(*asked))
+    calls = [call(90 * at, 30, cpu=1) for at in range(3000)]
+    late = [Late((300 * at + flow) * MS, (300 * at + 50 + flow) * MS, 0, flow) for at in range(900) for flow in range(20)]
+    found = suspicions(calls, late, calls_at_once=10, late_at_once=60)
+    assert found.named() is None
+    assert len(found.silences) == 900
+    assert len(looked) < 3 * len(calls)
+
+
+def test_the_silences_that_are_known_are_bounded(monkeypatch):
+    monkeypatch.setattr(gaps, "MOST_KNOWN", 2)
+    known = gaps.Known()
+    for start in (0, 100, 150, 300):
+        known.add(Late(start, start + 60, 5, 1))
+    assert (known.cpus, len(known)) == ([5], 2)
+    assert [known.touch(5, at, at + 1) for at in (30, 120, 220, 320)] == [False, True, False, True]
 
 
 def test_calls_near_gaps_come_before_longer_ones_elsewhere(monkeypatch):

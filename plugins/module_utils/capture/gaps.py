@@ -14,6 +14,8 @@ MOST_ROWS_BEFORE = 40
 MOST_ROWS = 150
 # Rows in which each flow's last one before a gap is looked for.
 LOOK_BACK = 5000
+# Of one CPU, for the live search of a suspect.
+MOST_KNOWN = 1000
 # A probe that comes so much after its turn was held
 NOTABLE_NS = 1000000
 
@@ -74,6 +76,37 @@ class Finder:
             state.late = None
         state.last_ns = max(state.last_ns, row.at_ns)
         return found
+
+
+class Known:
+    """The latest MOST_KNOWN silences on each CPU, those that overlap as one: by time, so that one is found by bisection."""
+
+    def __init__(self) -> None:
+        self._starts: Dict[int, List[int]] = {}
+        self._ends: Dict[int, List[int]] = {}
+
+    @property
+    def cpus(self) -> List[int]:
+        return sorted(self._starts)
+
+    def __len__(self) -> int:
+        return sum(map(len, self._starts.values()))
+
+    def add(self, late: Late) -> None:
+        starts, ends = self._starts.setdefault(late.cpu, []), self._ends.setdefault(late.cpu, [])
+        first, after = bisect.bisect_left(ends, late.start_ns), bisect.bisect_right(starts, late.end_ns)
+        start, end = min([late.start_ns] + starts[first:after]), max([late.end_ns] + ends[first:after])
+        starts[first:after], ends[first:after] = [start], [end]
+        del starts[:-MOST_KNOWN], ends[:-MOST_KNOWN]
+
+    def touch(self, cpu: Optional[int], start_ns: int, end_ns: int) -> bool:
+        """Whether there was a silence on this CPU, or on any (None), at some time between these."""
+        return any(self._touch(each, start_ns, end_ns) for each in (self._starts if cpu is None else [cpu]))
+
+    def _touch(self, cpu: int, start_ns: int, end_ns: int) -> bool:
+        starts = self._starts.get(cpu, [])
+        place = bisect.bisect_right(self._ends.get(cpu, []), start_ns)
+        return place < len(starts) and starts[place] < end_ns
 
 
 def intervals(flows: Sequence[Dict[str, Any]]) -> Dict[Optional[int], int]:

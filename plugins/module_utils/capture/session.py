@@ -68,7 +68,7 @@ class Session:
         self.setup_cpu_s = 0.0
         self.window_cpu_s: Dict[str, float] = {}
         self._finder = gaps.Finder(gaps.intervals(plan["flows"]), int(plan["threshold_ms"] * 1e6))
-        self._late: List[gaps.Late] = []
+        self._suspicions = witness.Suspicions(ours())
 
     def watch(self, should_stop: Callable[[], bool]) -> None:
         """Set up, and stay until the window is over."""
@@ -117,11 +117,11 @@ class Session:
         found = [late for late in map(self._finder.add, rows) if late]
         for call in calls:
             self.witness.add(call)
+        self._suspicions.judge(calls, found)
         if found:
-            self._late += found
             self.recorder.want()
-            if len(gaps.merged(self._late)) >= GAPS_TO_KNOW:
-                self.recorder.narrow([late.cpu for late in self._late])
+            if len(self._suspicions.silences) >= GAPS_TO_KNOW:
+                self.recorder.narrow(self._suspicions.silences.cpus)
         self.recorder.poll()
         if self.packets:
             self.packets.poll()
@@ -132,7 +132,7 @@ class Session:
 
     def _start_strace(self) -> None:
         left = self.ends - time.monotonic() - strace_stage.SAMPLE_S
-        named = witness.suspect([seen.call for seen in self.witness.calls], self._late, excused=ours())
+        named = self._suspicions.named()
         if named is None or left < STRACE_LEAST_S:
             return
         seconds = min(self.plan["strace_s"], left)
