@@ -331,7 +331,7 @@ def test_perf_trace_on_our_clock():
 
 @pytest.mark.parametrize("marks", [[], [(5, 80000000)]])
 def test_perf_trace_without_a_mark_of_ours_tells_no_time(marks):
-    assert rxperf.slow_calls(PERF_TRACE.splitlines(), 42, marks) == []
+    assert rxperf.slow_calls(PERF_TRACE.splitlines(), 42, marks) is None
 
 
 def test_lengths_of_probes():
@@ -423,3 +423,58 @@ def test_perf_trace_is_ended_where_it_costs_too_much(tmp_path, monkeypatch, shar
     assert found["rx_trace"]["available"]
     assert found["slow_calls"]["available"] is not ended
     assert ("perf trace took 20 % of a CPU (limit 5 %)" in found["slow_calls"]["reason"]) is ended
+
+
+class Printing:
+    """A perf trace that has printed this, and has ended before the window did with this code (None: not)."""
+
+    def __init__(self, path, text, code):
+        self.output, self.code, self.ended = str(path), code, None if code is None else 1.0
+        path.with_name(path.name + ".err").write_text(text)
+
+    def poll(self):
+        return self.ended is None
+
+    def finish(self):
+        self.ended = self.ended or 2.0
+
+    def cpu_s(self):
+        return 0.0
+
+    def size(self):
+        return 0
+
+    def complaint(self):
+        return (open(self.output + ".err").read().splitlines() or [""])[-1]
+
+
+ANOTHER = "3487600.000 (35.108 ms): other/43 read(fd: 3, buf: 0x7f, count: 4) = 1"
+
+
+@pytest.mark.parametrize(
+    ("said", "is_marked", "code", "calls", "reason"),
+    [
+        (ANOTHER, True, None, 1, None),
+        (ANOTHER, False, None, 0, "perf trace did not show the calls of ours that tell its clock"),
+        ("", False, None, 0, "perf trace did not show the calls of ours that tell its clock"),
+        (
+            "Error: No permissions to read events",
+            False,
+            255,
+            0,
+            "not watched to the end: perf trace ended: Error: No permissions to read events",
+        ),
+        (ANOTHER, True, 153, 1, "not watched to the end: perf trace ended: with code 153"),
+        ("", False, 1, 0, "not watched to the end: perf trace ended: with code 1"),
+    ],
+)
+def test_a_perf_trace_that_tells_nothing_is_not_available(tmp_path, monkeypatch, said, is_marked, code, calls, reason):
+    monkeypatch.setattr(rxperf.signal, "sigtimedwait", lambda *_: None)
+    trace = rxperf.PerfTrace({"flows": FLOWS, "slow_call_ms": 10}, 10, str(tmp_path), "no bpftrace")
+    mark = f"3487532.500 (35.000 ms): python3/{os.getpid()} rt_sigtimedwait(uthese: 0x7f, sigsetsize: 8) = -1\n" if is_marked else ""
+    trace.ready, trace._tools = True, {"calls": Printing(tmp_path / "calls.out", mark + said, code)}
+    _rows, found = trace.finish()
+    assert len(found) == calls
+    stated = trace.capabilities()["slow_calls"]
+    assert stated["available"] is (reason is None)
+    assert stated["reason"] == "; ".join(filter(None, ("no bpftrace", reason)))
