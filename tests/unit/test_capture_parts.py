@@ -93,12 +93,12 @@ def test_no_plan_breaks_the_check(change):
     assert isinstance(plans.problems(dict(PLAN, **change)), list)
 
 
-@given(st.integers(1, 4096))
-def test_rings_are_powers_of_two_and_bounded(cpus):
-    pages = recorder.ring_pages(cpus)
+@given(st.integers(1, 4096), st.integers(0, 1 << 30))
+def test_rings_are_powers_of_two_and_bounded(cpus, limit):
+    pages = recorder.ring_pages(cpus, limit)
     assert pages & (pages - 1) == 0
     assert pages * recorder.PAGE <= recorder.RING_BYTES
-    assert pages == 8 or cpus * pages * recorder.PAGE <= recorder.RINGS_BYTES
+    assert pages == 8 or cpus * pages * recorder.PAGE <= min(recorder.RINGS_BYTES, limit // recorder.LEAST_LOOKS)
 
 
 def test_what_perf_is_called_with():

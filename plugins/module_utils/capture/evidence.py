@@ -16,6 +16,8 @@ MOST_CALLS = 400
 MOST_FOLDED = 300
 # Files follow each other this closely where the recorder was only interrupted to write one.
 APART_NS = 30000000
+# A smaller share of the window in the recordings is worth a word, where all of it was to be there.
+WHOLE_SHARE = 0.95
 
 
 def found(session: Any, files: List[str], straced: Optional[Dict[str, Any]]) -> Dict[str, Any]:
@@ -27,6 +29,8 @@ def found(session: Any, files: List[str], straced: Optional[Dict[str, Any]]) -> 
     handlers = gaps.handlers(rows)[:MOST_HANDLERS]
     recording = stacks.read(files, {gap["cpu"] for gap in seen})
     session.warnings += recording.problems
+    if session.recorder.alone and files:
+        session.warnings += filter(None, [unrecorded(recording.spans, session.window_ns)])
     blocks, holes = stacks.timed(recording, kept, int(1e9 / plan["stack_hz"]))
     table = Table()
     traced = [dict(row, start_ns=clock.steady(row["start_ns"])) for row in (straced or {}).get("slow_calls", [])]
@@ -48,6 +52,14 @@ def found(session: Any, files: List[str], straced: Optional[Dict[str, Any]]) -> 
         "strace": (straced or {}).get("strace"),
         "omitted": omitted(slow_calls=len(witness.calls) + witness.calls_omitted - min(len(witness.calls), MOST_CALLS)),
     }
+
+
+def unrecorded(spans: Iterable[stacks.Span], window_ns: stacks.Span) -> Optional[str]:
+    """How much of the window the recordings hold, if that is not nearly all of it."""
+    held_ns, window = stacks.Windows(spans).within([window_ns]).total(), window_ns[1] - window_ns[0]
+    if held_ns >= WHOLE_SHARE * window:
+        return None
+    return f"the flight recorder kept {held_ns / 1e9:.0f} of {window / 1e9:.0f} s: stalls of the rest have no samples"
 
 
 class Table:

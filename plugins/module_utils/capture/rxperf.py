@@ -82,6 +82,9 @@ class PerfTrace:
                 self.reason = f"perf: {error.strerror or error}"
         return bool(self._tools)
 
+    # What it sees is known at the end only.
+    live = False
+
     @property
     def tools(self) -> List[bounded.Tool]:
         return list(self._tools.values())

@@ -122,6 +122,11 @@ class RxTrace:
             self._ended()
         return rows, calls
 
+    @property
+    def live(self) -> bool:
+        """Whether it still tells, or may yet tell, of what is handled."""
+        return self._tool is not None and self._stopped_ns is None
+
     def _read(self, tail: Tail) -> Tuple[List[Handled], List[SlowCall]]:
         rows: List[Handled] = []
         calls: List[SlowCall] = []

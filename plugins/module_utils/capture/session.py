@@ -65,6 +65,7 @@ class Session:
         self.connections: List[Dict[str, Any]] = []
         self.connections_omitted = 0
         self.capabilities: Dict[str, Dict[str, Any]] = {}
+        self.window_ns = (int(self.starts * 1e9), int(self.ends * 1e9))
         self.setup_cpu_s = 0.0
         self.window_cpu_s: Dict[str, float] = {}
         self._finder = gaps.Finder(gaps.intervals(plan["flows"]), int(plan["threshold_ms"] * 1e6))
@@ -92,6 +93,7 @@ class Session:
                 looked_at_connections = True
                 self._look_at_connections()
             time.sleep(max(0.0, min(QUICK_POLL_S if self.strace else POLL_S, self.ends - time.monotonic())))
+        self.window_ns = (self.window_ns[0], max(self.window_ns[0], monotonic_ns()))
         self.window_cpu_s = {part: round(spent - before[part], 3) for part, spent in self._spent().items()}
         if should_stop():
             self.warnings.append("the capture was told to end before the window did")
@@ -122,6 +124,7 @@ class Session:
             self.recorder.want()
             if len(self._suspicions.silences) >= GAPS_TO_KNOW:
                 self.recorder.narrow(self._suspicions.silences.cpus)
+        self.recorder.alone = not self.rx.live
         self.recorder.poll()
         if self.packets:
             self.packets.poll()
