@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from ansible_collections.fleet.stall.plugins.module_utils import wire
-from ansible_collections.fleet.stall.plugins.module_utils.capture import callbudget, callprogram, rxperf, rxprogram, rxtrace, syscalls
+from ansible_collections.fleet.stall.plugins.module_utils.capture import callbudget, callprogram, gaps, rxperf, rxprogram, rxtrace, syscalls
 from ansible_collections.fleet.stall.plugins.module_utils.capture.gaps import Handled
 from ansible_collections.fleet.stall.plugins.module_utils.capture.rxlines import Heartbeat, Parser, SlowCall, Watched, path_of
 
@@ -259,7 +259,28 @@ def test_slow_calls_are_given_up_where_all_are_loud(tmp_path, monkeypatch):
 
 
 def handled_rows(times):
-    return "".join(row(at, 0, 1, 1, 0, 0, words(1, 7), comm="x") + "\n" for at in times)
+    return "".join(row(at, 0, 1, 1, 0, 0, words(1, number), comm="x") + "\n" for number, at in enumerate(times))
+
+
+@pytest.mark.parametrize(("times_seen", "between_us"), [(1, 0), (2, 3), (3, 3)])
+def test_a_probe_that_passes_a_port_and_its_bridge_counts_once(tmp_path, monkeypatch, times_seen, between_us):
+    """Four probes were lost on the way; the ones before and after them are seen on each device."""
+    ms = 1000000
+    sent = [number for number in range(200) if not 100 <= number < 104]
+    seen = [(10 * ms * number + 1000 * between_us * again, number) for number in sent for again in range(times_seen)]
+    lines = "".join(row(at, 0, 1, 1, 0, 0, words(1, number), comm="x") + "\n" for at, number in seen)
+    trace = trace_of(tmp_path, monkeypatch, lines + f"{MARK}h {3000 * ms} 0\n")
+    assert [each.number for each in trace.rows] == sent
+    assert [each["packets"] for each in gaps.handlers(trace.rows)] == [len(sent)]
+    assert gaps.find(trace.rows, gaps.intervals(FLOWS), 10 * ms) == []
+
+
+def test_what_the_live_search_gets_is_each_probe_once_in_whichever_turn(tmp_path, monkeypatch):
+    trace = trace_of(tmp_path, monkeypatch, "")
+    path = tmp_path / "more.out"
+    path.write_text("".join(row(at, 0, 1, 1, 0, 0, words(1, 7), comm="x") + f"\n{MARK}h {at + 1} 0\n" for at in (5, 9)))
+    rows, _ = trace._read(rxtrace.Tail(str(path)))
+    assert [each.at_ns for each in rows] == [5]
 
 
 def test_probes_beyond_the_room_for_them_are_counted(tmp_path, monkeypatch):

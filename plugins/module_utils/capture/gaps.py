@@ -16,6 +16,8 @@ MOST_ROWS = 150
 LOOK_BACK = 5000
 # Of one CPU, for the live search of a suspect.
 MOST_KNOWN = 1000
+# Of one flow: more than the kernel takes from a device (64 at a time) before it hands the first of them on.
+MOST_SEEN = 128
 # A probe that comes so much after its turn was held
 NOTABLE_NS = 1000000
 
@@ -30,6 +32,25 @@ class Handled(NamedTuple):
     comm: str
     flow: Optional[int]
     number: Optional[int]
+
+
+class Sightings:
+    """Tells a probe from its second sighting: on a host with a bridge it passes the port, then the bridge. Rows come as time goes."""
+
+    def __init__(self) -> None:
+        self._seen: Dict[int, Dict[int, None]] = {}
+
+    def is_first(self, row: Handled) -> bool:
+        """Whether none of the flow's latest MOST_SEEN probes had this number. A row without flow or number can't be told from others."""
+        if row.flow is None or row.number is None:
+            return True
+        seen = self._seen.setdefault(row.flow, {})
+        if row.number in seen:
+            return False
+        seen[row.number] = None
+        if len(seen) > MOST_SEEN:
+            del seen[next(iter(seen))]
+        return True
 
 
 class Late(NamedTuple):

@@ -15,7 +15,7 @@ from typing import Any, Dict, List, Optional, Sequence, Tuple
 from ansible_collections.fleet.stall.plugins.module_utils import sockets
 from ansible_collections.fleet.stall.plugins.module_utils.capture import bounded, callbudget, rxprogram
 from ansible_collections.fleet.stall.plugins.module_utils.capture.clock import monotonic_ns
-from ansible_collections.fleet.stall.plugins.module_utils.capture.gaps import Handled, order
+from ansible_collections.fleet.stall.plugins.module_utils.capture.gaps import Handled, Sightings, order
 from ansible_collections.fleet.stall.plugins.module_utils.capture.rxlines import Heartbeat, Parser, SlowCall, Watched
 from ansible_collections.fleet.stall.plugins.module_utils.counters.source import text_or_none
 
@@ -71,6 +71,7 @@ class RxTrace:
         # All that were started, the last of which may run.
         self.tools: List[bounded.Tool] = []
         self._turn: List[Handled] = []
+        self._sightings = Sightings()
         self._stopped_ns: Optional[int] = None
         self.rows_omitted = 0
         self.rows_lost = 0
@@ -159,10 +160,11 @@ class RxTrace:
             ]
 
     def _turned(self, until_ns: int) -> List[Handled]:
-        """The rows of this turn, put in order; they come in none."""
-        rows, self._turn = sorted(self._turn, key=order), []
-        if len(rows) >= self._keys:
-            self.rows_lost += beyond(rows, min(until_ns, rxprogram.filled_until(rows[-1].at_ns)))
+        """The rows of this turn, put in order (they come in none), each probe once."""
+        turn, self._turn = sorted(self._turn, key=order), []
+        if len(turn) >= self._keys:
+            self.rows_lost += beyond(turn, min(until_ns, rxprogram.filled_until(turn[-1].at_ns)))
+        rows = list(filter(self._sightings.is_first, turn))
         kept = rows[: max(0, MOST_ROWS - len(self.rows))]
         self.rows += kept
         self.rows_omitted += len(rows) - len(kept)
