@@ -10,7 +10,16 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ansible_collections.fleet.stall.plugins.module_utils.capture import encoding, evidence, gaps, recorder, stacks, witness
+from ansible_collections.fleet.stall.plugins.module_utils.capture import (
+    encoding,
+    evidence,
+    gaps,
+    recorder,
+    rxtrace,
+    session,
+    stacks,
+    witness,
+)
 from ansible_collections.fleet.stall.plugins.module_utils.capture import plan as plans
 from ansible_collections.fleet.stall.plugins.module_utils.capture.gaps import Late
 from ansible_collections.fleet.stall.plugins.module_utils.capture.rxlines import SlowCall
@@ -91,6 +100,26 @@ def test_unsound_plans(change, said):
 )
 def test_no_plan_breaks_the_check(change):
     assert isinstance(plans.problems(dict(PLAN, **change)), list)
+
+
+MIB = 1 << 20
+
+
+@pytest.mark.parametrize(
+    ("free", "recordings", "strace", "said"),
+    [
+        (4096 * MIB, 16 * MIB, 1 * MIB, None),
+        (64 * MIB, 16 * MIB, 1 * MIB, None),
+        (32 * MIB, 8 * MIB, 1 * MIB, "only 32.0 MiB are free where the recordings are kept: they may take 8.0 MiB, not 16.0"),
+        (1 * MIB, MIB // 4, MIB // 4, "only 1.0 MiB are free where the recordings are kept: they may take 0.2 MiB, not 16.0"),
+    ],
+)
+def test_a_capture_leaves_room_where_its_files_lie(tmp_path, monkeypatch, free, recordings, strace, said):
+    monkeypatch.setattr(session.statedir, "free_bytes", lambda path: free)
+    found = session.Session(PLAN, str(tmp_path))
+    assert (found.plan["bytes_limit"], found.recorder.bytes_limit, found.plan["strace_bytes"]) == (recordings, recordings, strace)
+    assert found.rx._most_bytes == min(rxtrace.MOST_BYTES, free // 4)
+    assert found.warnings == ([said] if said else [])
 
 
 @given(st.integers(1, 4096), st.integers(0, 1 << 30))

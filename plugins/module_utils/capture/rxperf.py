@@ -50,13 +50,13 @@ Mark = Tuple[int, int]
 class PerfTrace:
     """As rxtrace.RxTrace; all that it has seen comes at the end. `why`: the reason why it is not bpftrace that traces."""
 
-    def __init__(self, plan: Dict[str, Any], seconds: float, workdir: str, why: str) -> None:
+    def __init__(self, plan: Dict[str, Any], seconds: float, workdir: str, why: str, most_bytes: int = MOST_BYTES) -> None:
         self.rows: List[Handled] = []
         self.ready = False
         self.reason: Optional[str] = None
         self.bytes_written = 0
         self._plan, self._workdir, self._why = plan, workdir, why
-        self._until = time.monotonic() + seconds
+        self._until, self._most_bytes = time.monotonic() + seconds, min(most_bytes, MOST_BYTES)
         self._started = time.monotonic()
         self._tools: Dict[str, bounded.Tool] = {}
         self._marks: List[Mark] = []
@@ -72,12 +72,12 @@ class PerfTrace:
             return False
         filtered = " || ".join(f"len == {size}" for size in sorted(sizes))
         packets, calls = (os.path.join(self._workdir, name) for name in ("packets.data", "calls.out"))
-        limit = f"--max-size={MOST_BYTES // 2}B"
+        limit = f"--max-size={self._most_bytes // 2}B"
         argv = ["record", "-q", "-e", EVENT, "--filter", filtered, "-a", "-k", "CLOCK_MONOTONIC", "-B", "-N", limit, "-o", packets]
         traced = ["trace", "-a", "-T", "--duration", f"{self._plan['slow_call_ms']:g}", "-e", f"!{WAITS},{SHORT}"]
         for name, words, output in (("packets", argv, packets), ("calls", traced, calls)):
             try:
-                self._tools[name] = bounded.Tool([perf, *words], max(1.0, self._until - time.monotonic()), MOST_BYTES, output)
+                self._tools[name] = bounded.Tool([perf, *words], max(1.0, self._until - time.monotonic()), self._most_bytes, output)
             except OSError as error:
                 self.reason = f"perf: {error.strerror or error}"
         return bool(self._tools)

@@ -54,7 +54,7 @@ class Tail:
 class RxTrace:
     """`start` once, `poll` often, `finish` once. Times are CLOCK_MONOTONIC, in ns. `reason`: why there is none, None if there is."""
 
-    def __init__(self, plan: Dict[str, Any], seconds: float, workdir: str) -> None:
+    def __init__(self, plan: Dict[str, Any], seconds: float, workdir: str, most_bytes: int = MOST_BYTES) -> None:
         self.rows: List[Handled] = []
         self.ready = False
         self.reason: Optional[str] = "bpftrace was not started"
@@ -66,7 +66,7 @@ class RxTrace:
         self._source, self._calls = "", False
         self._tool: Optional[bounded.Tool] = None
         self._tail: Optional[Tail] = None
-        self._until = time.monotonic() + seconds
+        self._until, self._most_bytes = time.monotonic() + seconds, min(most_bytes, MOST_BYTES)
         self.bytes_written = 0
         # All that were started, the last of which may run.
         self.tools: List[bounded.Tool] = []
@@ -102,7 +102,7 @@ class RxTrace:
         limits = [f"BPFTRACE_STRLEN={rxprogram.NAME_BYTES}", f"BPFTRACE_MAP_KEYS_MAX={self._keys}"]
         argv = [str(bounded.find("env")), *limits, str(bounded.find("bpftrace")), "-B", "line", program]
         try:
-            self._tool = bounded.Tool(argv, max(1.0, self._until - time.monotonic()), MOST_BYTES, output, to_stdout=True)
+            self._tool = bounded.Tool(argv, max(1.0, self._until - time.monotonic()), self._most_bytes, output, to_stdout=True)
         except OSError as error:
             self.reason = f"bpftrace: {error.strerror or error}"
             return False
@@ -180,7 +180,7 @@ class RxTrace:
             self.start()
             return
         if self.ready:
-            full = self._tool.size() > bounded.SOFT_SHARE * MOST_BYTES
+            full = self._tool.size() > bounded.SOFT_SHARE * self._most_bytes
             self.reason = f"bpftrace ended before the window did: {'its file was full' if full else said}"
             self._tool = None
             return

@@ -9,7 +9,7 @@ import resource
 import time
 from typing import Any, Callable, Dict, List, Optional, Union
 
-from ansible_collections.fleet.stall.plugins.module_utils import observer, sockets
+from ansible_collections.fleet.stall.plugins.module_utils import observer, sockets, statedir
 from ansible_collections.fleet.stall.plugins.module_utils.capture import (
     bounded,
     connections,
@@ -24,6 +24,7 @@ from ansible_collections.fleet.stall.plugins.module_utils.capture import (
     tracefs,
     witness,
 )
+from ansible_collections.fleet.stall.plugins.module_utils.capture import plan as plans
 from ansible_collections.fleet.stall.plugins.module_utils.capture.clock import Clock, monotonic_ns
 from ansible_collections.fleet.stall.plugins.module_utils.capture.recorder import GAPS_TO_KNOW, Recorder
 from ansible_collections.fleet.stall.plugins.module_utils.counters.source import Unavailable
@@ -49,19 +50,21 @@ class Session:
     """The plan is in local time; `ends` in seconds of time.monotonic()."""
 
     def __init__(self, plan: Dict[str, Any], workdir: str) -> None:
-        self.plan, self.workdir = plan, workdir
+        free = statedir.free_bytes(workdir)
+        self.plan, cut = plans.within(plan, free)
+        self.workdir, self._room = workdir, free // plans.FREE_SHARE
         offset = time.monotonic() - time.time()
         self.starts, self.ends = plan["starts_at"] + offset, plan["ends_at"] + offset
         seconds = self.ends - time.monotonic() + TOOLS_OUTLIVE_S
         self.clock = Clock()
-        self.rx: Union[rxtrace.RxTrace, rxperf.PerfTrace] = rxtrace.RxTrace(plan, seconds, workdir)
+        self.rx: Union[rxtrace.RxTrace, rxperf.PerfTrace] = rxtrace.RxTrace(plan, seconds, workdir, self._room)
         self._before_rx: List[bounded.Tool] = []
-        self.recorder = Recorder(plan["stack_hz"], seconds, plan["bytes_limit"], workdir)
+        self.recorder = Recorder(plan["stack_hz"], seconds, self.plan["bytes_limit"], workdir)
         self.witness = witness.Witness()
         self.strace: Optional[strace_stage.Stage] = None
         self.strace_reason = "no process was seen to keep a CPU in system calls while probes waited" if plan["strace_s"] else "switched off"
         self.packets: Optional[packets.Stage] = None
-        self.warnings: List[str] = []
+        self.warnings: List[str] = [cut] if cut else []
         self.connections: List[Dict[str, Any]] = []
         self.connections_omitted = 0
         self.capabilities: Dict[str, Dict[str, Any]] = {}
@@ -114,7 +117,8 @@ class Session:
         rows, calls = self.rx.poll()
         if isinstance(self.rx, rxtrace.RxTrace) and self.rx.reason and not self.rx.ready:
             self._before_rx = self.rx.tools
-            self.rx = rxperf.PerfTrace(self.plan, self.ends - time.monotonic() + TOOLS_OUTLIVE_S, self.workdir, self.rx.reason)
+            seconds = self.ends - time.monotonic() + TOOLS_OUTLIVE_S
+            self.rx = rxperf.PerfTrace(self.plan, seconds, self.workdir, self.rx.reason, self._room)
             self.rx.start()
         found = [late for late in map(self._finder.add, rows) if late]
         for call in calls:
