@@ -22,7 +22,8 @@ Window = tuple[Mapping[str, Any], Mapping[str, Mapping]]
 def effect(host: str, capture: Mapping[str, Any], before: Window | None, during: Window) -> dict[str, Any]:
     """``{rtt_before_ms, rtt_during_ms, rtt_ratio, cpu_percent, rss_kb, strace_slowdown, sentence}``; null: not known.
 
-    The round trips are medians over the flows to the host that were answered in both windows; ``cpu_percent`` is of one CPU, set-up aside.
+    The round trips are medians over the flows to the host that were answered in both windows; ``cpu_percent`` is of one CPU, set-up aside,
+    with what the threads spend whose system calls are looked at.
 
     :param before: manifest and evidence of the first window, if they are at hand
     :param during: those of the capture window
@@ -98,13 +99,15 @@ def _by_way(host: str, manifest: Mapping[str, Any], evidence: Mapping[str, Mappi
 
 
 def _percent(cost: Mapping[str, Any], capture: Mapping[str, Any]) -> float | None:
-    """CPU time in the window where it was told apart, else all of it but the set-up's, of the seconds captured."""
+    """CPU time in the window where it was told apart, else all but the set-up's, with that of traced calls, of the seconds captured."""
     parts, clock = cost.get("window_cpu_s"), capture.get("clock")
     seconds = _number(clock.get("observed_s")) if isinstance(clock, Mapping) else None
     cpu, setup = _number(cost.get("cpu_s")), _number(cost.get("setup_cpu_s"))
     spent = max(0.0, cpu - (setup or 0.0)) if cpu is not None else None
     if isinstance(parts, Mapping) and parts:
         spent = sum(_number(part) or 0.0 for part in parts.values())
+    if spent is not None:
+        spent += _number(cost.get("traced_calls_cpu_s")) or 0.0
     return round(100 * spent / seconds, 3) if spent is not None and seconds else None
 
 

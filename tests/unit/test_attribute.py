@@ -2,6 +2,7 @@
 
 import pytest
 
+from ansible_collections.fleet.stall.plugins.plugin_utils import observer_effect
 from tests.unit.simcapture import CONTROL, HOST, STALLS, Capture, attributed, of_each, row, run, stalled
 from tests.unit.simfleet import not_measured
 
@@ -174,6 +175,20 @@ def test_the_cost_to_the_host_is_stated():
     effect = row(stalled(STALLS))["capture"]["observer_effect"]
     assert effect["rtt_ratio"] == 1.0 and effect["cpu_percent"] == 1.0
     assert "left the median round trip as it was" in effect["sentence"]
+
+
+@pytest.mark.parametrize(
+    ("cost", "percent"),
+    [
+        ({"cpu_s": 2.0, "setup_cpu_s": 1.5, "window_cpu_s": {"rx_trace": 0.2, "own": 0.1}, "traced_calls_cpu_s": 0.2}, 2.5),
+        ({"cpu_s": 2.0, "setup_cpu_s": 1.5, "window_cpu_s": {}, "traced_calls_cpu_s": 0.1}, 3.0),
+        ({"cpu_s": 2.0, "setup_cpu_s": 1.5}, 2.5),
+        ({"traced_calls_cpu_s": 0.1}, None),
+    ],
+)
+def test_what_the_traced_threads_spend_is_part_of_the_cost(cost, percent):
+    given_capture = {"cost": cost, "clock": {"observed_s": 20}}
+    assert observer_effect.effect(HOST, given_capture, None, ({"flows": []}, {}))["cpu_percent"] == percent
 
 
 def test_no_figure_is_a_power_of_ten():

@@ -76,7 +76,7 @@ class RxTrace:
         self.rows_omitted = 0
         self.rows_lost = 0
         self.rows_refused = 0
-        self.budget = callbudget.Budget(os.cpu_count() or 1, TURN_S)
+        self.budget = callbudget.Budget(TURN_S)
         self._loud: Dict[int, int] = {}
         self._passed_over: List[str] = []
         self._over_budget = False

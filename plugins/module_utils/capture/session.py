@@ -71,6 +71,7 @@ class Session:
         self.window_ns = (int(self.starts * 1e9), int(self.ends * 1e9))
         self.setup_cpu_s = 0.0
         self.window_cpu_s: Dict[str, float] = {}
+        self.traced_calls_cpu_s = 0.0
         self._finder = gaps.Finder(gaps.intervals(plan["flows"]), int(plan["threshold_ms"] * 1e6))
         self._suspicions = witness.Suspicions(ours())
 
@@ -87,7 +88,7 @@ class Session:
         while time.monotonic() < self.starts and not should_stop():
             self._look()
             time.sleep(POLL_S)
-        before = self._spent()
+        before, traced_before_s = self._spent(), self._traced_s()
         self.setup_cpu_s = sum(before.values())
         looked_at_connections = not self.plan["connections"]
         while time.monotonic() < self.ends and not should_stop():
@@ -98,6 +99,7 @@ class Session:
             time.sleep(max(0.0, min(QUICK_POLL_S if self.strace else POLL_S, self.ends - time.monotonic())))
         self.window_ns = (self.window_ns[0], max(self.window_ns[0], monotonic_ns()))
         self.window_cpu_s = {part: round(spent - before[part], 3) for part, spent in self._spent().items()}
+        self.traced_calls_cpu_s = self._traced_s() - traced_before_s
         if should_stop():
             self.warnings.append("the capture was told to end before the window did")
 
@@ -107,6 +109,10 @@ class Session:
         spent = {part: sum(tool.cpu_s() for tool in tools) for part, tools in parts.items()}
         ended = sum(tool.cpu_s() for tools in parts.values() for tool in tools if tool.ended is not None)
         return dict(spent, own=max(0.0, _rusage_s() - ended))
+
+    def _traced_s(self) -> float:
+        """What looking at system calls has cost those who make them so far, an estimate."""
+        return self.rx.budget.spent_s if isinstance(self.rx, rxtrace.RxTrace) else 0.0
 
     def _share(self) -> float:
         """How much of the window is over."""
@@ -277,13 +283,12 @@ def _rusage_s() -> float:
 
 def cost(began: float, session: Session) -> Dict[str, Any]:
     """`cost` of capture.json. What the tracer's program costs in the kernel is spent by those whom it traces: an estimate, apart."""
-    watched_s = session.rx.budget.spent_s if isinstance(session.rx, rxtrace.RxTrace) else 0.0
     own, children = resource.getrusage(resource.RUSAGE_SELF), resource.getrusage(resource.RUSAGE_CHILDREN)
     return {
         "cpu_s": round(_rusage_s(), 3),
         "setup_cpu_s": round(session.setup_cpu_s, 3),
         "window_cpu_s": session.window_cpu_s,
-        "traced_calls_cpu_s": round(watched_s, 3),
+        "traced_calls_cpu_s": round(session.traced_calls_cpu_s, 3),
         "rss_kb": own.ru_maxrss + children.ru_maxrss,
         "wall_s": round(time.monotonic() - began, 3),
         "bytes_written": session.recorder.bytes_written + session.rx.bytes_written,
