@@ -198,6 +198,20 @@ def test_samples_are_bounded_over_all_recordings_of_a_host_with_many_cpus(tmp_pa
     )
 
 
+def test_recordings_that_there_is_no_time_for_are_not_begun(tmp_path, monkeypatch):
+    """A look at the clock before each of three: the third is too late."""
+    clock = iter([1.0, 2.0, 3.0])
+    monkeypatch.setattr(stacks.time, "monotonic", lambda: next(clock))
+    paths = [tmp_path / str(number) for number in range(3)]
+    for number, path in enumerate(paths):
+        writer = Writer()
+        writer.sample(number * MS, 0, 10)
+        path.write_bytes(writer.file())
+    found = stacks.read([str(path) for path in paths], (), 3.0)
+    assert [each.time_ns // MS for each in found.samples] == [0, 1]
+    assert found.problems[-1] == "of 3 recordings the last 1 were not read: there was no time"
+
+
 @given(
     st.lists(st.tuples(st.integers(0, 100), st.integers(0, 20)).map(lambda at: (at[0], at[0] + at[1]))),
     st.integers(0, 120),
