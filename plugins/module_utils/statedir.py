@@ -55,12 +55,18 @@ def prepare(path: str) -> str:
         except FileExistsError:
             pass
         _check(path)
-        room = os.statvfs(path)
+        free = free_bytes(path)
     except OSError as error:
         raise failure(path, error) from None
-    if room.f_bavail * room.f_frsize < FREE_BYTES:
+    if free < FREE_BYTES:
         raise failure(path, OSError(errno.ENOSPC, "less than 1 MiB is free"))
     return path
+
+
+def free_bytes(path: str) -> int:
+    """How much its file system has left. Raises OSError."""
+    found = os.statvfs(path)
+    return found.f_bavail * found.f_frsize
 
 
 def _check(path: str) -> None:

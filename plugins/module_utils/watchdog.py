@@ -28,6 +28,13 @@ SOFT_END_S = 3.0
 
 def run(plan: Dict[str, Any], job: Job, kind: Kind, lock: int, ready: int) -> None:
     """Be the watchdog, to the end. Writes its process id to `ready` when the worker runs, else the reason why it does not."""
+    try:
+        _run(plan, job, kind, lock, ready)
+    finally:
+        os.ftruncate(lock, 0)  # it is still held: whoever reads it now is told that a run is ending
+
+
+def _run(plan: Dict[str, Any], job: Job, kind: Kind, lock: int, ready: int) -> None:
     child = 0
     try:
         _cut_loose([lock, ready], kind.comm)

@@ -20,9 +20,12 @@ Window = tuple[Mapping[str, Any], Mapping[str, Mapping]]
 
 
 def effect(host: str, capture: Mapping[str, Any], before: Window | None, during: Window) -> dict[str, Any]:
-    """``{rtt_before_ms, rtt_during_ms, rtt_ratio, cpu_percent, rss_kb, strace_slowdown, sentence}``; null: not known.
+    """``{rtt_before_ms, rtt_during_ms, rtt_ratio, cpu_percent, rss_kb, traced, strace_slowdown, sentence}``; null: not known.
 
-    The round trips are medians over the flows to the host that were answered in both windows; ``cpu_percent`` is of one CPU, set-up aside.
+    The round trips are medians over the flows to the host that were answered in both windows; ``cpu_percent`` is of one CPU, set-up aside,
+    with what the threads spend whose system calls are looked at.
+
+    ``traced``: ``{pid, comm, seconds}`` of the process that strace was attached to, null: of none.
 
     :param before: manifest and evidence of the first window, if they are at hand
     :param during: those of the capture window
@@ -32,22 +35,43 @@ def effect(host: str, capture: Mapping[str, Any], before: Window | None, during:
     ratio = round(rtt_during / rtt_before, 3) if rtt_before and rtt_during else None
     cost = capture.get("cost") if isinstance(capture.get("cost"), Mapping) else {}
     percent = _percent(cost or {}, capture)
-    strace = capture.get("strace") if isinstance(capture.get("strace"), Mapping) else {}
-    slowdown = _number((strace or {}).get("slowdown"))
+    traced = _traced(capture.get("strace"))
+    slowdown = _number(capture["strace"].get("slowdown")) if traced else None
+    said = [*_said(rtt_before, rtt_during, ratio, percent), *([_said_of_strace(traced, slowdown)] if traced else [])]
     return {
         "rtt_before_ms": rtt_before,
         "rtt_during_ms": rtt_during,
         "rtt_ratio": ratio,
         "cpu_percent": percent,
         "rss_kb": _number((cost or {}).get("rss_kb")),
+        "traced": traced,
         "strace_slowdown": slowdown,
-        "sentence": "; ".join(_said(rtt_before, rtt_during, ratio, percent, slowdown, (strace or {}).get("comm"))),
+        "sentence": "; ".join(said),
     }
 
 
-def _said(
-    before: float | None, during: float | None, ratio: float | None, percent: float | None, slowdown: float | None, traced: Any
-) -> list[str]:
+def _traced(strace: Any) -> dict[str, Any] | None:
+    if not isinstance(strace, Mapping):
+        return None
+    pid, comm = strace.get("pid"), strace.get("comm")
+    return {
+        "pid": pid if isinstance(pid, int) and not isinstance(pid, bool) else None,
+        "comm": comm if isinstance(comm, str) else None,
+        "seconds": _number(strace.get("seconds")),
+    }
+
+
+def _said_of_strace(traced: Mapping[str, Any], slowdown: float | None) -> str:
+    who = printable(traced["comm"] or "its process", 40) + (f" (pid {traced['pid']})" if traced["pid"] is not None else "")
+    seconds = f"for {number(traced['seconds'])} s" if traced["seconds"] is not None else "while it ran"
+    if slowdown is None:
+        return f"strace was attached to {who} {seconds}: slowdown not measurable, too few calls"
+    if slowdown <= 1:
+        return f"strace was attached to {who} {seconds} and did not slow it down"
+    return f"strace slowed {who} down {number(slowdown)} times {seconds}"
+
+
+def _said(before: float | None, during: float | None, ratio: float | None, percent: float | None) -> list[str]:
     said = []
     if ratio is None:
         said.append("what the capture did to the round trips is not known")
@@ -57,8 +81,6 @@ def _said(
         said.append(f"the median round trip went from {number(before)} to {number(during)} ms with the capture")
     if percent is not None:
         said.append(f"it took {number(percent)}% of one CPU")
-    if slowdown is not None and slowdown > 1:
-        said.append(f"strace slowed {printable(traced or 'its process', 40)} down {number(slowdown)} times while it ran")
     return said
 
 
@@ -98,13 +120,15 @@ def _by_way(host: str, manifest: Mapping[str, Any], evidence: Mapping[str, Mappi
 
 
 def _percent(cost: Mapping[str, Any], capture: Mapping[str, Any]) -> float | None:
-    """CPU time in the window where it was told apart, else all of it but the set-up's, of the seconds captured."""
+    """CPU time in the window where it was told apart, else all but the set-up's, with that of traced calls, of the seconds captured."""
     parts, clock = cost.get("window_cpu_s"), capture.get("clock")
     seconds = _number(clock.get("observed_s")) if isinstance(clock, Mapping) else None
     cpu, setup = _number(cost.get("cpu_s")), _number(cost.get("setup_cpu_s"))
     spent = max(0.0, cpu - (setup or 0.0)) if cpu is not None else None
     if isinstance(parts, Mapping) and parts:
         spent = sum(_number(part) or 0.0 for part in parts.values())
+    if spent is not None:
+        spent += _number(cost.get("traced_calls_cpu_s")) or 0.0
     return round(100 * spent / seconds, 3) if spent is not None and seconds else None
 
 

@@ -2,6 +2,7 @@
 
 import pytest
 
+from ansible_collections.fleet.stall.plugins.plugin_utils import capture_words, observer_effect
 from tests.unit.simcapture import CONTROL, HOST, STALLS, Capture, attributed, of_each, row, run, stalled
 from tests.unit.simfleet import not_measured
 
@@ -176,7 +177,47 @@ def test_the_cost_to_the_host_is_stated():
     assert "left the median round trip as it was" in effect["sentence"]
 
 
-def test_no_figure_is_a_power_of_ten():
-    traced = {"pid": 4711, "comm": "smaps-reader", "seconds": 5.0, "bytes": 1, "calls": 2, "slowdown": 1234.5, "why": "x"}
-    found = row(Capture(more={"strace": traced}), clocks={HOST: 3600.0})
-    assert "strace slowed smaps-reader down 1234 times" in found["capture"]["observer_effect"]["sentence"]
+@pytest.mark.parametrize(
+    ("cost", "percent"),
+    [
+        ({"cpu_s": 2.0, "setup_cpu_s": 1.5, "window_cpu_s": {"rx_trace": 0.2, "own": 0.1}, "traced_calls_cpu_s": 0.2}, 2.5),
+        ({"cpu_s": 2.0, "setup_cpu_s": 1.5, "window_cpu_s": {}, "traced_calls_cpu_s": 0.1}, 3.0),
+        ({"cpu_s": 2.0, "setup_cpu_s": 1.5}, 2.5),
+        ({"traced_calls_cpu_s": 0.1}, None),
+    ],
+)
+def test_what_the_traced_threads_spend_is_part_of_the_cost(cost, percent):
+    given_capture = {"cost": cost, "clock": {"observed_s": 20}}
+    assert observer_effect.effect(HOST, given_capture, None, ({"flows": []}, {}))["cpu_percent"] == percent
+
+
+TRACED = {"pid": 4711, "comm": "smaps-reader", "seconds": 5.0, "bytes": 1, "calls": 2, "slowdown": 1234.5, "why": "x"}
+
+
+@pytest.mark.parametrize(
+    ("change", "slowdown", "said"),
+    [
+        ({}, 1234.5, "strace slowed smaps-reader (pid 4711) down 1234 times for 5 s"),
+        ({"slowdown": None}, None, "strace was attached to smaps-reader (pid 4711) for 5 s: slowdown not measurable, too few calls"),
+        ({"slowdown": 0.98}, 0.98, "strace was attached to smaps-reader (pid 4711) for 5 s and did not slow it down"),
+    ],
+)
+def test_who_was_traced_is_said_whatever_it_did_to_it(change, slowdown, said):
+    found = row(Capture(more={"strace": {**TRACED, **change}}), clocks={HOST: 3600.0})
+    effect = found["capture"]["observer_effect"]
+    assert effect["traced"] == {"pid": 4711, "comm": "smaps-reader", "seconds": 5.0}
+    assert (effect["strace_slowdown"], effect["sentence"].rpartition("; ")[2]) == (slowdown, said)
+    assert said in dict(capture_words.effects(found["capture"]))["observer effect"]
+
+
+@pytest.mark.parametrize("strace", [None, [], "x"])
+def test_no_process_was_traced(strace):
+    effect = observer_effect.effect(HOST, {"strace": strace}, None, ({"flows": []}, {}))
+    assert effect["traced"] is None and effect["strace_slowdown"] is None and "strace" not in effect["sentence"]
+
+
+def test_nonsense_about_a_traced_process_is_not_known():
+    strace = {"pid": "4711", "comm": 7, "seconds": True, "slowdown": "x"}
+    effect = observer_effect.effect(HOST, {"strace": strace}, None, ({"flows": []}, {}))
+    assert effect["traced"] == {"pid": None, "comm": None, "seconds": None}
+    assert effect["sentence"].endswith("strace was attached to its process while it ran: slowdown not measurable, too few calls")

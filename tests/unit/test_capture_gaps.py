@@ -139,3 +139,26 @@ def test_every_stall_that_holds_back_enough_is_found(start_ms, length_ms):
     found = find(stalled(start_ms, start_ms + length_ms, 1000), INTERVALS, THRESHOLD)
     assert [gap["end_ns"] // MS for gap in found] == [start_ms + length_ms]
     assert 0 <= found[0]["start_ns"] / MS - start_ms < 10
+
+
+@pytest.mark.parametrize(
+    ("seen", "firsts"),
+    [
+        ([(1, 7), (1, 7), (1, 8), (1, 7)], [True, False, True, False]),
+        ([(1, 7), (2, 7)], [True, True]),
+        ([(None, 7), (None, 7), (1, None), (1, None)], [True] * 4),
+        ([(1, 1), (1, 2), (1, 3), (1, 3), (1, 1)], [True, True, True, False, True]),
+    ],
+)
+def test_second_sightings(monkeypatch, seen, firsts):
+    monkeypatch.setattr(gaps, "MOST_SEEN", 2)
+    sightings = gaps.Sightings()
+    assert [sightings.is_first(row(0, flow)._replace(number=number)) for flow, number in seen] == firsts
+
+
+@given(st.lists(st.tuples(st.integers(0, 2), st.integers(0, 1000)), max_size=400))
+def test_what_is_remembered_of_sightings_is_bounded(seen):
+    sightings = gaps.Sightings()
+    for flow, number in seen:
+        sightings.is_first(row(0, flow)._replace(number=number))
+    assert all(len(numbers) <= gaps.MOST_SEEN for numbers in sightings._seen.values())

@@ -10,7 +10,16 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ansible_collections.fleet.stall.plugins.module_utils.capture import encoding, evidence, recorder, stacks, witness
+from ansible_collections.fleet.stall.plugins.module_utils.capture import (
+    encoding,
+    evidence,
+    gaps,
+    recorder,
+    rxtrace,
+    session,
+    stacks,
+    witness,
+)
 from ansible_collections.fleet.stall.plugins.module_utils.capture import plan as plans
 from ansible_collections.fleet.stall.plugins.module_utils.capture.gaps import Late
 from ansible_collections.fleet.stall.plugins.module_utils.capture.rxlines import SlowCall
@@ -93,12 +102,32 @@ def test_no_plan_breaks_the_check(change):
     assert isinstance(plans.problems(dict(PLAN, **change)), list)
 
 
-@given(st.integers(1, 4096))
-def test_rings_are_powers_of_two_and_bounded(cpus):
-    pages = recorder.ring_pages(cpus)
+MIB = 1 << 20
+
+
+@pytest.mark.parametrize(
+    ("free", "recordings", "strace", "said"),
+    [
+        (4096 * MIB, 16 * MIB, 1 * MIB, None),
+        (64 * MIB, 16 * MIB, 1 * MIB, None),
+        (32 * MIB, 8 * MIB, 1 * MIB, "only 32.0 MiB are free where the recordings are kept: they may take 8.0 MiB, not 16.0"),
+        (1 * MIB, MIB // 4, MIB // 4, "only 1.0 MiB are free where the recordings are kept: they may take 0.2 MiB, not 16.0"),
+    ],
+)
+def test_a_capture_leaves_room_where_its_files_lie(tmp_path, monkeypatch, free, recordings, strace, said):
+    monkeypatch.setattr(session.statedir, "free_bytes", lambda path: free)
+    found = session.Session(PLAN, str(tmp_path))
+    assert (found.plan["bytes_limit"], found.recorder.bytes_limit, found.plan["strace_bytes"]) == (recordings, recordings, strace)
+    assert found.rx._most_bytes == min(rxtrace.MOST_BYTES, free // 4)
+    assert found.warnings == ([said] if said else [])
+
+
+@given(st.integers(1, 4096), st.integers(0, 1 << 30))
+def test_rings_are_powers_of_two_and_bounded(cpus, limit):
+    pages = recorder.ring_pages(cpus, limit)
     assert pages & (pages - 1) == 0
     assert pages * recorder.PAGE <= recorder.RING_BYTES
-    assert pages == 8 or cpus * pages * recorder.PAGE <= recorder.RINGS_BYTES
+    assert pages == 8 or cpus * pages * recorder.PAGE <= min(recorder.RINGS_BYTES, limit // recorder.LEAST_LOOKS)
 
 
 def test_what_perf_is_called_with():
@@ -169,6 +198,20 @@ def test_samples_are_bounded_over_all_recordings_of_a_host_with_many_cpus(tmp_pa
     )
 
 
+def test_recordings_that_there_is_no_time_for_are_not_begun(tmp_path, monkeypatch):
+    """A look at the clock before each of three: the third is too late."""
+    clock = iter([1.0, 2.0, 3.0])
+    monkeypatch.setattr(stacks.time, "monotonic", lambda: next(clock))
+    paths = [tmp_path / str(number) for number in range(3)]
+    for number, path in enumerate(paths):
+        writer = Writer()
+        writer.sample(number * MS, 0, 10)
+        path.write_bytes(writer.file())
+    found = stacks.read([str(path) for path in paths], (), 3.0)
+    assert [each.time_ns // MS for each in found.samples] == [0, 1]
+    assert found.problems[-1] == "of 3 recordings the last 1 were not read: there was no time"
+
+
 @given(
     st.lists(st.tuples(st.integers(0, 100), st.integers(0, 20)).map(lambda at: (at[0], at[0] + at[1]))),
     st.integers(0, 120),
@@ -237,8 +280,73 @@ LATE = [Late(100 * MS, 200 * MS, 0, 1), Late(500 * MS, 600 * MS, 0, 1)]
     ],
 )
 def test_suspect(calls, excused, pid):
-    found = witness.suspect(calls, LATE, excused)
+    found = suspicions(calls, LATE, excused).named()
     assert (found.pid if found else None) == pid
+
+
+def suspicions(calls, late, excused=(), calls_at_once=1, late_at_once=1):
+    """What is suspected after these have come, so many in each look."""
+    found = witness.Suspicions(excused)
+    looks = max(len(calls) // calls_at_once, len(late) // late_at_once) + 1
+    for look in range(looks):
+        found.judge(
+            calls[look * calls_at_once : (look + 1) * calls_at_once],
+            late[look * late_at_once : (look + 1) * late_at_once],
+        )
+    return found
+
+
+SPANS = st.tuples(st.integers(0, 400), st.integers(0, 60))
+
+
+@given(
+    st.lists(st.tuples(SPANS, st.integers(7, 9), st.sampled_from([0, 1, None]))),
+    st.lists(st.tuples(SPANS, st.integers(0, 1))),
+    st.integers(1, 4),
+    st.integers(1, 4),
+)
+def test_who_is_suspected_does_not_hang_on_what_came_first(calls, late, calls_at_once, late_at_once):
+    made = [call(start, length, pid=pid, cpu=cpu) for (start, length), pid, cpu in calls]
+    silences = [Late(start * MS, (start + length) * MS, cpu, 1) for (start, length), cpu in late]
+    total = {
+        pid: [
+            each.duration_ns
+            for each in made
+            if each.pid == pid
+            and any(
+                each.cpu in (None, gap.cpu)
+                and each.start_ns < gap.end_ns
+                and each.start_ns + each.duration_ns > gap.start_ns - witness.SLACK_NS
+                for gap in silences
+            )
+        ]
+        for pid in (7, 8, 9)
+    }
+    several = [(sum(lengths), pid) for pid, lengths in total.items() if len(lengths) >= witness.CALLS_TO_SUSPECT]
+    found = suspicions(made, silences, (), calls_at_once, late_at_once).named()
+    assert (found.pid if found else None) == max(several, default=(0, None))[1]
+
+
+def test_the_work_of_suspecting_grows_with_what_is_new_alone(monkeypatch):
+    """A busy host: 3000 calls that overlap nothing, 900 silences of each of 20 flows, over 300 looks."""
+    looked = []
+    touch = gaps.Known.touch
+    monkeypatch.setattr(gaps.Known, "touch", lambda *asked: looked.append(asked) or touch(*asked))
+    calls = [call(90 * at, 30, cpu=1) for at in range(3000)]
+    late = [Late((300 * at + flow) * MS, (300 * at + 50 + flow) * MS, 0, flow) for at in range(900) for flow in range(20)]
+    found = suspicions(calls, late, calls_at_once=10, late_at_once=60)
+    assert found.named() is None
+    assert len(found.silences) == 900
+    assert len(looked) < 3 * len(calls)
+
+
+def test_the_silences_that_are_known_are_bounded(monkeypatch):
+    monkeypatch.setattr(gaps, "MOST_KNOWN", 2)
+    known = gaps.Known()
+    for start in (0, 100, 150, 300):
+        known.add(Late(start, start + 60, 5, 1))
+    assert (known.cpus, len(known)) == ([5], 2)
+    assert [known.touch(5, at, at + 1) for at in (30, 120, 220, 320)] == [False, True, False, True]
 
 
 def test_calls_near_gaps_come_before_longer_ones_elsewhere(monkeypatch):

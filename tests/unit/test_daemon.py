@@ -104,6 +104,34 @@ def test_a_second_observer_is_told_who_holds_the_host_and_until_when(root):
     assert result_of(daemon.start(plan(run="second"), root))["run"] == "second"
 
 
+@pytest.mark.parametrize("how", ["by itself", "by hand", "at its deadline", "did not start"])
+def test_the_lock_is_empty_after_the_run(root, monkeypatch, how):
+    given_plan = plan(seconds=0.2 if how == "by itself" else 1.0)
+    if how == "at its deadline":
+        monkeypatch.setattr(daemon, "GRACE_S", 0.1)
+        monkeypatch.setattr(daemon.observer, "observe", lambda plan, should_stop, deadline: time.sleep(60))
+    if how == "did not start":
+        monkeypatch.setattr(daemon.watchdog.statedir, "write_whole", lambda path, data: 1 / 0)
+        with pytest.raises(Refusal):
+            daemon.start(given_plan, root)
+    else:
+        job = daemon.start(given_plan, root)
+        assert content_of_lock(root).startswith('{"run": "r"')
+        if how == "by hand":
+            assert daemon.stop(root, "r", "h") == 1
+        else:
+            result_of(job)
+    until = time.monotonic() + 10
+    while content_of_lock(root) and time.monotonic() < until:
+        time.sleep(0.02)
+    assert content_of_lock(root) == ""
+
+
+def content_of_lock(root):
+    with open(os.path.join(root, statedir.LOCK)) as file:
+        return file.read()
+
+
 def test_the_deadline_kills_what_hangs_and_says_so(root, monkeypatch):
     monkeypatch.setattr(engine, "run", hangs)
     monkeypatch.setattr(daemon, "GRACE_S", 0.3)

@@ -10,8 +10,8 @@ from typing import Dict, List, NamedTuple, Optional
 
 # What it costs the thread that makes a call: one that is looked at, and one that is passed over.
 LOOKED_AT_S, PASSED_OVER_S = 0.5e-6, 0.2e-6
-# Of one CPU on a small host, of all CPUs on a large one.
-MOST_OF_A_CPU, MOST_OF_ALL = 0.05, 0.01
+# Of one CPU, however many there are: with what the tools take it is to stay below 3 %.
+MOST_OF_A_CPU = 0.01
 # For so long.
 BUSY_S = 1.0
 MOST_PASSED_OVER = 20
@@ -27,8 +27,7 @@ class Loud(NamedTuple):
 class Budget:
     """`turn` each turn of the tracer. `passed_over`: whose calls are not looked at. `exceeded`: why none are any more, or None."""
 
-    def __init__(self, cpus: int, turn_s: float) -> None:
-        self.limit = max(MOST_OF_A_CPU, MOST_OF_ALL * cpus)
+    def __init__(self, turn_s: float) -> None:
         self.passed_over: List[Loud] = []
         self.exceeded: Optional[str] = None
         self.spent_s = 0.0
@@ -39,7 +38,7 @@ class Budget:
         """Count what was looked at in a turn, by the loudest processes. Whether the tracer must change its ways."""
         rate = round(calls / self._turn_s)
         self.spent_s += self._turn_s * self._cost(rate, self.passed_over)
-        self._busy = self._busy + 1 if self._cost(rate, self.passed_over) > self.limit else 0
+        self._busy = self._busy + 1 if self._cost(rate, self.passed_over) > MOST_OF_A_CPU else 0
         if self._busy * self._turn_s < BUSY_S or self.exceeded:
             return False
         self._busy = 0
@@ -53,15 +52,15 @@ class Budget:
     def _pass_over(self, rate: int, by_pid: Dict[int, int]) -> None:
         chosen, left = list(self.passed_over), rate
         for pid, calls in sorted(by_pid.items(), key=lambda row: (-row[1], row[0])):
-            if self._cost(left, chosen) <= ROOM * self.limit or len(chosen) >= MOST_PASSED_OVER:
+            if self._cost(left, chosen) <= ROOM * MOST_OF_A_CPU or len(chosen) >= MOST_PASSED_OVER:
                 break
             chosen.append(Loud(pid, round(calls / self._turn_s)))
             left -= chosen[-1].per_s
-        if self._cost(left, chosen) <= self.limit:
+        if self._cost(left, chosen) <= MOST_OF_A_CPU:
             self.passed_over = chosen
             return
         total = rate + sum(each.per_s for each in self.passed_over)
         self.exceeded = (
             f"not watched to the end: the host makes {total} system calls a second, and to look at them would cost it "
-            f"{100 * self._cost(rate, self.passed_over):.0f} % of a CPU (limit {100 * self.limit:.0f} %)"
+            f"{100 * self._cost(rate, self.passed_over):.0f} % of a CPU (limit {100 * MOST_OF_A_CPU:.0f} %)"
         )

@@ -3,6 +3,7 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """What was found, in the shape of capture.json: all times on the host's clock, stacks by number."""
 
+import time
 from typing import Any, Dict, Iterable, List, Optional, Tuple
 
 from ansible_collections.fleet.stall.plugins.module_utils.capture import gaps, stacks
@@ -16,6 +17,10 @@ MOST_CALLS = 400
 MOST_FOLDED = 300
 # Files follow each other this closely where the recorder was only interrupted to write one.
 APART_NS = 30000000
+# For reading the recordings on a host with no time to spare: what comes after it has a deadline to meet (kind.GRACE_S).
+READ_S = 10.0
+# A smaller share of the window in the recordings is worth a word, where all of it was to be there.
+WHOLE_SHARE = 0.95
 
 
 def found(session: Any, files: List[str], straced: Optional[Dict[str, Any]]) -> Dict[str, Any]:
@@ -25,8 +30,10 @@ def found(session: Any, files: List[str], straced: Optional[Dict[str, Any]]) -> 
     seen = gaps.find(rows, gaps.intervals(plan["flows"]), int(plan["threshold_ms"] * 1e6))
     kept = sorted(sorted(seen, key=lambda gap: gap["start_ns"] - gap["end_ns"])[:MOST_GAPS], key=lambda gap: gap["start_ns"])
     handlers = gaps.handlers(rows)[:MOST_HANDLERS]
-    recording = stacks.read(files, {gap["cpu"] for gap in seen})
+    recording = stacks.read(files, {gap["cpu"] for gap in seen}, time.monotonic() + READ_S)
     session.warnings += recording.problems
+    if session.recorder.alone and files:
+        session.warnings += filter(None, [unrecorded(recording.spans, session.window_ns)])
     blocks, holes = stacks.timed(recording, kept, int(1e9 / plan["stack_hz"]))
     table = Table()
     traced = [dict(row, start_ns=clock.steady(row["start_ns"])) for row in (straced or {}).get("slow_calls", [])]
@@ -48,6 +55,14 @@ def found(session: Any, files: List[str], straced: Optional[Dict[str, Any]]) -> 
         "strace": (straced or {}).get("strace"),
         "omitted": omitted(slow_calls=len(witness.calls) + witness.calls_omitted - min(len(witness.calls), MOST_CALLS)),
     }
+
+
+def unrecorded(spans: Iterable[stacks.Span], window_ns: stacks.Span) -> Optional[str]:
+    """How much of the window the recordings hold, if that is not nearly all of it."""
+    held_ns, window = stacks.Windows(spans).within([window_ns]).total(), window_ns[1] - window_ns[0]
+    if held_ns >= WHOLE_SHARE * window:
+        return None
+    return f"the flight recorder kept {held_ns / 1e9:.0f} of {window / 1e9:.0f} s: stalls of the rest have no samples"
 
 
 class Table:

@@ -14,6 +14,10 @@ MOST_ROWS_BEFORE = 40
 MOST_ROWS = 150
 # Rows in which each flow's last one before a gap is looked for.
 LOOK_BACK = 5000
+# Of one CPU, for the live search of a suspect.
+MOST_KNOWN = 1000
+# Of one flow: more than the kernel takes from a device (64 at a time) before it hands the first of them on.
+MOST_SEEN = 128
 # A probe that comes so much after its turn was held
 NOTABLE_NS = 1000000
 
@@ -28,6 +32,25 @@ class Handled(NamedTuple):
     comm: str
     flow: Optional[int]
     number: Optional[int]
+
+
+class Sightings:
+    """Tells a probe from its second sighting: on a host with a bridge it passes the port, then the bridge. Rows come as time goes."""
+
+    def __init__(self) -> None:
+        self._seen: Dict[int, Dict[int, None]] = {}
+
+    def is_first(self, row: Handled) -> bool:
+        """Whether none of the flow's latest MOST_SEEN probes had this number. A row without flow or number can't be told from others."""
+        if row.flow is None or row.number is None:
+            return True
+        seen = self._seen.setdefault(row.flow, {})
+        if row.number in seen:
+            return False
+        seen[row.number] = None
+        if len(seen) > MOST_SEEN:
+            del seen[next(iter(seen))]
+        return True
 
 
 class Late(NamedTuple):
@@ -74,6 +97,37 @@ class Finder:
             state.late = None
         state.last_ns = max(state.last_ns, row.at_ns)
         return found
+
+
+class Known:
+    """The latest MOST_KNOWN silences on each CPU, those that overlap as one: by time, so that one is found by bisection."""
+
+    def __init__(self) -> None:
+        self._starts: Dict[int, List[int]] = {}
+        self._ends: Dict[int, List[int]] = {}
+
+    @property
+    def cpus(self) -> List[int]:
+        return sorted(self._starts)
+
+    def __len__(self) -> int:
+        return sum(map(len, self._starts.values()))
+
+    def add(self, late: Late) -> None:
+        starts, ends = self._starts.setdefault(late.cpu, []), self._ends.setdefault(late.cpu, [])
+        first, after = bisect.bisect_left(ends, late.start_ns), bisect.bisect_right(starts, late.end_ns)
+        start, end = min([late.start_ns] + starts[first:after]), max([late.end_ns] + ends[first:after])
+        starts[first:after], ends[first:after] = [start], [end]
+        del starts[:-MOST_KNOWN], ends[:-MOST_KNOWN]
+
+    def touch(self, cpu: Optional[int], start_ns: int, end_ns: int) -> bool:
+        """Whether there was a silence on this CPU, or on any (None), at some time between these."""
+        return any(self._touch(each, start_ns, end_ns) for each in (self._starts if cpu is None else [cpu]))
+
+    def _touch(self, cpu: int, start_ns: int, end_ns: int) -> bool:
+        starts = self._starts.get(cpu, [])
+        place = bisect.bisect_right(self._ends.get(cpu, []), start_ns)
+        return place < len(starts) and starts[place] < end_ns
 
 
 def intervals(flows: Sequence[Dict[str, Any]]) -> Dict[Optional[int], int]:

@@ -5,14 +5,17 @@
 
 import ipaddress
 import math
-from typing import Any, Dict, List
+from typing import Any, Dict, List, Optional, Tuple
 
 from ansible_collections.fleet.stall.plugins.module_utils.plan import PROTOCOLS, head_problems, natural_problems
 
 SHORTEST_WINDOW_S, LONGEST_WINDOW_S = 1.0, 3600.0
 MOST_FLOWS = 500
+MIB = 1 << 20
 # Below, a stall passes between two samples; above, the profiler is the stall.
 STACK_HZ = (49, 4999)
+# Of what is free where the files lie, often a tmpfs of all services of the host: what each of several files may take.
+FREE_SHARE = 4
 NUMBERS = ("threshold_ms", "slow_call_ms")
 SWITCHES = ("memory_stat", "connections", "packets")
 
@@ -32,6 +35,18 @@ def problems(plan: Dict[str, Any]) -> List[str]:
         if not isinstance(plan.get(name), bool):
             found.append(f"plan.{name} is {plan.get(name)!r}: give true or false")
     return (found + _flows_problems(plan.get("flows"))) or _window_problems(plan)
+
+
+def within(plan: Dict[str, Any], free: int) -> Tuple[Dict[str, Any], Optional[str]]:
+    """The plan with no more bytes than there is room for where `free` of them are left, and a sentence if the recordings got fewer."""
+    room = free // FREE_SHARE
+    fitting = dict(plan, **{name: min(plan[name], room) for name in ("bytes_limit", "strace_bytes")})
+    if fitting["bytes_limit"] == plan["bytes_limit"]:
+        return fitting, None
+    return fitting, (
+        f"only {free / MIB:.1f} MiB are free where the recordings are kept: "
+        f"they may take {room / MIB:.1f} MiB, not {plan['bytes_limit'] / MIB:.1f}"
+    )
 
 
 def _flows_problems(flows: Any) -> List[str]:

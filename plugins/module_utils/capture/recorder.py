@@ -7,6 +7,7 @@ So a stall is looked at after it has ended, and what came before it is still the
 it is a plain recording of bounded size.
 """
 
+import math
 import os
 import time
 from typing import Any, Dict, List, Optional, Sequence, Tuple
@@ -18,6 +19,8 @@ from ansible_collections.fleet.stall.plugins.module_utils.counters import source
 # Writing the ring down is what costs (perf reads /proc/kallsyms twice for it), so the ring is large and holds several stalls.
 RING_BYTES = 4 << 20
 RINGS_BYTES = 32 << 20
+# There is to be room for so many at the least.
+LEAST_LOOKS = 4
 # Of a sample with a deep kernel stack.
 SAMPLE_BYTES = 350
 PAGE = os.sysconf("SC_PAGE_SIZE")
@@ -32,6 +35,8 @@ QUIET_SHARE = 0.5
 # On more CPUs than this, those at fault are watched alone once they are known.
 FEW_CPUS = 4
 GAPS_TO_KNOW = 3
+# Each start over costs a moment without samples. The last one takes all CPUs again.
+MOST_WIDENINGS = 3
 READY_S = 1.0
 MODERN = ("--kernel-callchains", "--synth=task")
 WAYS: Tuple[Tuple[str, Tuple[str, ...]], ...] = (
@@ -48,6 +53,8 @@ class Recorder:
         self.hz, self.bytes_limit = hz, bytes_limit
         self.reason: Optional[str] = "perf was not started"
         self.ready = False
+        # Set where nobody tells of stalls while they last: then all of the window is recorded, as far as there is room.
+        self.alone = False
         self.cpus: List[int] = []
         self.bytes_written = 0
         # All that were started, the last of which may run.
@@ -59,7 +66,7 @@ class Recorder:
         self._how, self._options = "", ()  # type: Tuple[str, Tuple[str, ...]]
         self._tool: Optional[bounded.Tool] = None
         self._started = self._looked = 0.0
-        self._quiet_bytes, self._narrowed = 0, False
+        self._quiet_bytes, self._narrowed, self._widenings = 0, False, 0
         self._wanted: Optional[float] = None
         self._generation = 0
         self._refusals: List[str] = []
@@ -108,11 +115,20 @@ class Recorder:
         if written >= self.bytes_limit:
             return
         if self._wanted is not None:
-            if now - self._wanted >= HELD_SHARE * ring_s(self.hz, len(self.cpus)) - BETWEEN_S:
+            if now - self._wanted >= HELD_SHARE * ring_s(self.hz, len(self.cpus), self.bytes_limit) - BETWEEN_S:
                 self._look(now)
-        elif now - self._looked >= self._quiet_every and self._quiet_bytes < QUIET_SHARE * self.bytes_limit:
+        elif self.alone and now - self._looked >= self._covering_s(now, written):
+            self._look(now)
+        elif not self.alone and now - self._looked >= self._quiet_every and self._quiet_bytes < QUIET_SHARE * self.bytes_limit:
             self._quiet_bytes += written // max(1, len(self.files()))
             self._look(now)
+
+    def _covering_s(self, now: float, written: int) -> float:
+        """How long until the next look where the files are to hold all of the window: before the ring is full, if there is room."""
+        files, cpus = len(self.files()), len(self.cpus)
+        each = written // files if files else cpus * ring_pages(cpus, self.bytes_limit) * PAGE
+        reach_s = ring_s(self.hz, cpus, self.bytes_limit) - BETWEEN_S
+        return covering_s(reach_s, self._until - now, self.bytes_limit - written, each)
 
     def _look(self, now: float) -> None:
         assert self._tool is not None
@@ -130,13 +146,21 @@ class Recorder:
             self.reason = f"perf ended before the window did: {said}"
 
     def narrow(self, cpus: Sequence[int]) -> None:
-        """Watch these CPUs alone from now on, if there are many others."""
-        fewer = sorted(set(cpus))
-        if self._narrowed or self._tool is None or self._how == "plain" or len(self.cpus) <= max(FEW_CPUS, len(fewer)):
+        """Watch these CPUs alone from now on, if there are many others. `cpus`: all that were ever at fault; one that is new is added."""
+        if self._tool is None or self._how == "plain":
             return
-        self._narrowed = True
+        wanted = sorted(set(cpus))
+        if not self._narrowed:
+            if len(self.cpus) <= max(FEW_CPUS, len(wanted)):
+                return
+            self._narrowed = True
+        elif set(wanted) <= set(self.cpus) or self._widenings >= MOST_WIDENINGS:
+            return
+        else:
+            self._widenings += 1
+            wanted = source.online_cpus() if self._widenings == MOST_WIDENINGS else sorted({*wanted, *self.cpus})
         self._tool.finish()
-        self.cpus = fewer
+        self.cpus = wanted
         self._launch()
 
     def files(self) -> List[str]:
@@ -168,18 +192,25 @@ def arguments(hz: int, cpus: Sequence[int], how: str, options: Sequence[str], by
     words += ["-B", "-N", *options, "-o", prefix]
     if how == "plain":
         return [*words, f"--max-size={min(bytes_limit, FILE_BYTES)}B"]
-    return [*words, "--overwrite", "--switch-output=signal", "-m", str(ring_pages(len(cpus)))]
+    return [*words, "--overwrite", "--switch-output=signal", "-m", str(ring_pages(len(cpus), bytes_limit))]
 
 
-def ring_pages(cpus: int) -> int:
-    """Pages of each CPU's ring: a power of two, and all rings together bounded."""
-    most = max(8, min(RING_BYTES, RINGS_BYTES // max(1, cpus)) // PAGE)
+def ring_pages(cpus: int, bytes_limit: int) -> int:
+    """Pages of each CPU's ring: a power of two, and all rings together bounded: several of them are to go into the files."""
+    rings = min(RINGS_BYTES, bytes_limit // LEAST_LOOKS)
+    most = max(8, min(RING_BYTES, rings // max(1, cpus)) // PAGE)
     return 1 << (most.bit_length() - 1)
 
 
-def ring_s(hz: int, cpus: int) -> float:
+def ring_s(hz: int, cpus: int, bytes_limit: int) -> float:
     """How far a CPU's ring reaches back when that CPU is busy in deep stacks; further, when it is not."""
-    return ring_pages(cpus) * PAGE / (hz * SAMPLE_BYTES)
+    return ring_pages(cpus, bytes_limit) * PAGE / (hz * SAMPLE_BYTES)
+
+
+def covering_s(reach_s: float, left_s: float, room: int, each: int) -> float:
+    """The time between looks: as long as a ring reaches back; longer where so many files of `each` bytes have no room."""
+    looks = room // max(1, each) - 1  # one more is made at the end
+    return max(BETWEEN_S, reach_s, left_s / looks) if looks > 0 else math.inf
 
 
 def unavailable() -> Optional[str]:

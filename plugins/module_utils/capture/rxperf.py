@@ -50,13 +50,13 @@ Mark = Tuple[int, int]
 class PerfTrace:
     """As rxtrace.RxTrace; all that it has seen comes at the end. `why`: the reason why it is not bpftrace that traces."""
 
-    def __init__(self, plan: Dict[str, Any], seconds: float, workdir: str, why: str) -> None:
+    def __init__(self, plan: Dict[str, Any], seconds: float, workdir: str, why: str, most_bytes: int = MOST_BYTES) -> None:
         self.rows: List[Handled] = []
         self.ready = False
         self.reason: Optional[str] = None
         self.bytes_written = 0
         self._plan, self._workdir, self._why = plan, workdir, why
-        self._until = time.monotonic() + seconds
+        self._until, self._most_bytes = time.monotonic() + seconds, min(most_bytes, MOST_BYTES)
         self._started = time.monotonic()
         self._tools: Dict[str, bounded.Tool] = {}
         self._marks: List[Mark] = []
@@ -72,15 +72,18 @@ class PerfTrace:
             return False
         filtered = " || ".join(f"len == {size}" for size in sorted(sizes))
         packets, calls = (os.path.join(self._workdir, name) for name in ("packets.data", "calls.out"))
-        limit = f"--max-size={MOST_BYTES // 2}B"
+        limit = f"--max-size={self._most_bytes // 2}B"
         argv = ["record", "-q", "-e", EVENT, "--filter", filtered, "-a", "-k", "CLOCK_MONOTONIC", "-B", "-N", limit, "-o", packets]
         traced = ["trace", "-a", "-T", "--duration", f"{self._plan['slow_call_ms']:g}", "-e", f"!{WAITS},{SHORT}"]
         for name, words, output in (("packets", argv, packets), ("calls", traced, calls)):
             try:
-                self._tools[name] = bounded.Tool([perf, *words], max(1.0, self._until - time.monotonic()), MOST_BYTES, output)
+                self._tools[name] = bounded.Tool([perf, *words], max(1.0, self._until - time.monotonic()), self._most_bytes, output)
             except OSError as error:
                 self.reason = f"perf: {error.strerror or error}"
         return bool(self._tools)
+
+    # What it sees is known at the end only.
+    live = False
 
     @property
     def tools(self) -> List[bounded.Tool]:
@@ -88,14 +91,21 @@ class PerfTrace:
 
     def poll(self) -> Tuple[List[Handled], List[SlowCall]]:
         """Nothing yet; never waits but for the moment that tells perf trace's clock."""
-        for tool in self._tools.values():
-            tool.poll()
+        self._see_ends()
         if not self.ready and time.monotonic() - self._started >= READY_S:
             self.ready = True
             self._mark()
         if self.ready and self._calls_reason is None:
             self._weigh(time.monotonic())
         return [], []
+
+    def _see_ends(self) -> None:
+        """What has ended by itself did so before its time."""
+        for tool in self._tools.values():
+            tool.poll()
+        calls = self._tools.get("calls")
+        if calls is not None and calls.ended is not None and self._calls_reason is None:
+            self._calls_reason = f"not watched to the end: perf trace {ending(calls)}"
 
     def _weigh(self, now: float) -> None:
         """End perf trace where the host makes so many system calls that watching them costs too much."""
@@ -123,6 +133,7 @@ class PerfTrace:
         if not self._tools:
             return [], []
         self._mark()
+        self._see_ends()
         for tool in self._tools.values():
             tool.finish()
         self.bytes_written = sum(tool.size() for tool in self._tools.values())
@@ -148,9 +159,13 @@ class PerfTrace:
         try:
             # It prints on standard error, unbuffered; a file of its own it would leave behind half written.
             with open(tool.output + ".err", encoding="utf-8", errors="replace") as lines:
-                return slow_calls(lines, os.getpid(), self._marks)
-        except OSError:
+                found = slow_calls(lines, os.getpid(), self._marks)
+        except OSError as error:
+            self._calls_reason = self._calls_reason or f"perf trace: {error.strerror or error}"
             return []
+        if found is None:
+            self._calls_reason = self._calls_reason or "perf trace did not show the calls of ours that tell its clock"
+        return found or []
 
     def capabilities(self) -> Dict[str, Dict[str, Any]]:
         seen = self.ready and "packets" in self._tools
@@ -178,16 +193,24 @@ def lengths(flows: Sequence[Dict[str, Any]]) -> Set[int]:
     return found
 
 
-def slow_calls(lines: Iterable[str], own: int, marks: Sequence[Mark]) -> List[SlowCall]:
+def ending(tool: bounded.Tool) -> str:
+    """How a perf trace ended: in its words, unless the last of them is a call like all others."""
+    said = tool.complaint()
+    if not said or parse(said):
+        said = "without a word" if tool.code is None else f"with code {tool.code}"
+    return f"ended: {said}"
+
+
+def slow_calls(lines: Iterable[str], own: int, marks: Sequence[Mark]) -> Optional[List[SlowCall]]:
     """The calls that perf trace -T printed, but those that wait for a peer, with their times on the clock of `marks`.
 
     `marks`: when process `own` made its calls of MARK_CALL, and how long each was. Without one of them in the text nothing is known
-    about the times: then there are no calls.
+    about the times: None.
     """
     parsed = [found for found in map(parse, lines) if found]
     offset = clock_offset([call for call in parsed if call.tid == own and call.call == MARK_CALL], marks)
     if offset is None:
-        return []
+        return None
     return [
         rightly_named(call._replace(start_ns=call.start_ns + offset, pid=_process_of(call.tid)), identity.is_32_bit(call.tid))
         for call in parsed

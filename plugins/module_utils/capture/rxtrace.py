@@ -15,7 +15,7 @@ from typing import Any, Dict, List, Optional, Sequence, Tuple
 from ansible_collections.fleet.stall.plugins.module_utils import sockets
 from ansible_collections.fleet.stall.plugins.module_utils.capture import bounded, callbudget, rxprogram
 from ansible_collections.fleet.stall.plugins.module_utils.capture.clock import monotonic_ns
-from ansible_collections.fleet.stall.plugins.module_utils.capture.gaps import Handled, order
+from ansible_collections.fleet.stall.plugins.module_utils.capture.gaps import Handled, Sightings, order
 from ansible_collections.fleet.stall.plugins.module_utils.capture.rxlines import Heartbeat, Parser, SlowCall, Watched
 from ansible_collections.fleet.stall.plugins.module_utils.counters.source import text_or_none
 
@@ -54,7 +54,7 @@ class Tail:
 class RxTrace:
     """`start` once, `poll` often, `finish` once. Times are CLOCK_MONOTONIC, in ns. `reason`: why there is none, None if there is."""
 
-    def __init__(self, plan: Dict[str, Any], seconds: float, workdir: str) -> None:
+    def __init__(self, plan: Dict[str, Any], seconds: float, workdir: str, most_bytes: int = MOST_BYTES) -> None:
         self.rows: List[Handled] = []
         self.ready = False
         self.reason: Optional[str] = "bpftrace was not started"
@@ -66,16 +66,17 @@ class RxTrace:
         self._source, self._calls = "", False
         self._tool: Optional[bounded.Tool] = None
         self._tail: Optional[Tail] = None
-        self._until = time.monotonic() + seconds
+        self._until, self._most_bytes = time.monotonic() + seconds, min(most_bytes, MOST_BYTES)
         self.bytes_written = 0
         # All that were started, the last of which may run.
         self.tools: List[bounded.Tool] = []
         self._turn: List[Handled] = []
+        self._sightings = Sightings()
         self._stopped_ns: Optional[int] = None
         self.rows_omitted = 0
         self.rows_lost = 0
         self.rows_refused = 0
-        self.budget = callbudget.Budget(os.cpu_count() or 1, TURN_S)
+        self.budget = callbudget.Budget(TURN_S)
         self._loud: Dict[int, int] = {}
         self._passed_over: List[str] = []
         self._over_budget = False
@@ -101,7 +102,7 @@ class RxTrace:
         limits = [f"BPFTRACE_STRLEN={rxprogram.NAME_BYTES}", f"BPFTRACE_MAP_KEYS_MAX={self._keys}"]
         argv = [str(bounded.find("env")), *limits, str(bounded.find("bpftrace")), "-B", "line", program]
         try:
-            self._tool = bounded.Tool(argv, max(1.0, self._until - time.monotonic()), MOST_BYTES, output, to_stdout=True)
+            self._tool = bounded.Tool(argv, max(1.0, self._until - time.monotonic()), self._most_bytes, output, to_stdout=True)
         except OSError as error:
             self.reason = f"bpftrace: {error.strerror or error}"
             return False
@@ -121,6 +122,11 @@ class RxTrace:
         if not running and self._stopped_ns is None:
             self._ended()
         return rows, calls
+
+    @property
+    def live(self) -> bool:
+        """Whether it still tells, or may yet tell, of what is handled."""
+        return self._tool is not None and self._stopped_ns is None
 
     def _read(self, tail: Tail) -> Tuple[List[Handled], List[SlowCall]]:
         rows: List[Handled] = []
@@ -154,10 +160,11 @@ class RxTrace:
             ]
 
     def _turned(self, until_ns: int) -> List[Handled]:
-        """The rows of this turn, put in order; they come in none."""
-        rows, self._turn = sorted(self._turn, key=order), []
-        if len(rows) >= self._keys:
-            self.rows_lost += beyond(rows, min(until_ns, rxprogram.filled_until(rows[-1].at_ns)))
+        """The rows of this turn, put in order (they come in none), each probe once."""
+        turn, self._turn = sorted(self._turn, key=order), []
+        if len(turn) >= self._keys:
+            self.rows_lost += beyond(turn, min(until_ns, rxprogram.filled_until(turn[-1].at_ns)))
+        rows = list(filter(self._sightings.is_first, turn))
         kept = rows[: max(0, MOST_ROWS - len(self.rows))]
         self.rows += kept
         self.rows_omitted += len(rows) - len(kept)
@@ -173,7 +180,7 @@ class RxTrace:
             self.start()
             return
         if self.ready:
-            full = self._tool.size() > bounded.SOFT_SHARE * MOST_BYTES
+            full = self._tool.size() > bounded.SOFT_SHARE * self._most_bytes
             self.reason = f"bpftrace ended before the window did: {'its file was full' if full else said}"
             self._tool = None
             return

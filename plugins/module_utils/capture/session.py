@@ -9,7 +9,7 @@ import resource
 import time
 from typing import Any, Callable, Dict, List, Optional, Union
 
-from ansible_collections.fleet.stall.plugins.module_utils import observer, sockets
+from ansible_collections.fleet.stall.plugins.module_utils import observer, sockets, statedir
 from ansible_collections.fleet.stall.plugins.module_utils.capture import (
     bounded,
     connections,
@@ -24,6 +24,7 @@ from ansible_collections.fleet.stall.plugins.module_utils.capture import (
     tracefs,
     witness,
 )
+from ansible_collections.fleet.stall.plugins.module_utils.capture import plan as plans
 from ansible_collections.fleet.stall.plugins.module_utils.capture.clock import Clock, monotonic_ns
 from ansible_collections.fleet.stall.plugins.module_utils.capture.recorder import GAPS_TO_KNOW, Recorder
 from ansible_collections.fleet.stall.plugins.module_utils.counters.source import Unavailable
@@ -49,26 +50,30 @@ class Session:
     """The plan is in local time; `ends` in seconds of time.monotonic()."""
 
     def __init__(self, plan: Dict[str, Any], workdir: str) -> None:
-        self.plan, self.workdir = plan, workdir
+        free = statedir.free_bytes(workdir)
+        self.plan, cut = plans.within(plan, free)
+        self.workdir, self._room = workdir, free // plans.FREE_SHARE
         offset = time.monotonic() - time.time()
         self.starts, self.ends = plan["starts_at"] + offset, plan["ends_at"] + offset
         seconds = self.ends - time.monotonic() + TOOLS_OUTLIVE_S
         self.clock = Clock()
-        self.rx: Union[rxtrace.RxTrace, rxperf.PerfTrace] = rxtrace.RxTrace(plan, seconds, workdir)
+        self.rx: Union[rxtrace.RxTrace, rxperf.PerfTrace] = rxtrace.RxTrace(plan, seconds, workdir, self._room)
         self._before_rx: List[bounded.Tool] = []
-        self.recorder = Recorder(plan["stack_hz"], seconds, plan["bytes_limit"], workdir)
+        self.recorder = Recorder(plan["stack_hz"], seconds, self.plan["bytes_limit"], workdir)
         self.witness = witness.Witness()
         self.strace: Optional[strace_stage.Stage] = None
         self.strace_reason = "no process was seen to keep a CPU in system calls while probes waited" if plan["strace_s"] else "switched off"
         self.packets: Optional[packets.Stage] = None
-        self.warnings: List[str] = []
+        self.warnings: List[str] = [cut] if cut else []
         self.connections: List[Dict[str, Any]] = []
         self.connections_omitted = 0
         self.capabilities: Dict[str, Dict[str, Any]] = {}
+        self.window_ns = (int(self.starts * 1e9), int(self.ends * 1e9))
         self.setup_cpu_s = 0.0
         self.window_cpu_s: Dict[str, float] = {}
+        self.traced_calls_cpu_s = 0.0
         self._finder = gaps.Finder(gaps.intervals(plan["flows"]), int(plan["threshold_ms"] * 1e6))
-        self._late: List[gaps.Late] = []
+        self._suspicions = witness.Suspicions(ours())
 
     def watch(self, should_stop: Callable[[], bool]) -> None:
         """Set up, and stay until the window is over."""
@@ -83,7 +88,7 @@ class Session:
         while time.monotonic() < self.starts and not should_stop():
             self._look()
             time.sleep(POLL_S)
-        before = self._spent()
+        before, traced_before_s = self._spent(), self._traced_s()
         self.setup_cpu_s = sum(before.values())
         looked_at_connections = not self.plan["connections"]
         while time.monotonic() < self.ends and not should_stop():
@@ -92,7 +97,9 @@ class Session:
                 looked_at_connections = True
                 self._look_at_connections()
             time.sleep(max(0.0, min(QUICK_POLL_S if self.strace else POLL_S, self.ends - time.monotonic())))
+        self.window_ns = (self.window_ns[0], max(self.window_ns[0], monotonic_ns()))
         self.window_cpu_s = {part: round(spent - before[part], 3) for part, spent in self._spent().items()}
+        self.traced_calls_cpu_s = self._traced_s() - traced_before_s
         if should_stop():
             self.warnings.append("the capture was told to end before the window did")
 
@@ -103,6 +110,10 @@ class Session:
         ended = sum(tool.cpu_s() for tools in parts.values() for tool in tools if tool.ended is not None)
         return dict(spent, own=max(0.0, _rusage_s() - ended))
 
+    def _traced_s(self) -> float:
+        """What looking at system calls has cost those who make them so far, an estimate."""
+        return self.rx.budget.spent_s if isinstance(self.rx, rxtrace.RxTrace) else 0.0
+
     def _share(self) -> float:
         """How much of the window is over."""
         return (time.monotonic() - self.starts) / max(0.001, self.ends - self.starts)
@@ -112,16 +123,18 @@ class Session:
         rows, calls = self.rx.poll()
         if isinstance(self.rx, rxtrace.RxTrace) and self.rx.reason and not self.rx.ready:
             self._before_rx = self.rx.tools
-            self.rx = rxperf.PerfTrace(self.plan, self.ends - time.monotonic() + TOOLS_OUTLIVE_S, self.workdir, self.rx.reason)
+            seconds = self.ends - time.monotonic() + TOOLS_OUTLIVE_S
+            self.rx = rxperf.PerfTrace(self.plan, seconds, self.workdir, self.rx.reason, self._room)
             self.rx.start()
         found = [late for late in map(self._finder.add, rows) if late]
         for call in calls:
             self.witness.add(call)
+        self._suspicions.judge(calls, found)
         if found:
-            self._late += found
             self.recorder.want()
-            if len(gaps.merged(self._late)) >= GAPS_TO_KNOW:
-                self.recorder.narrow([late.cpu for late in self._late])
+            if len(self._suspicions.silences) >= GAPS_TO_KNOW:
+                self.recorder.narrow(self._suspicions.silences.cpus)
+        self.recorder.alone = not self.rx.live
         self.recorder.poll()
         if self.packets:
             self.packets.poll()
@@ -132,7 +145,7 @@ class Session:
 
     def _start_strace(self) -> None:
         left = self.ends - time.monotonic() - strace_stage.SAMPLE_S
-        named = witness.suspect([seen.call for seen in self.witness.calls], self._late, excused=ours())
+        named = self._suspicions.named()
         if named is None or left < STRACE_LEAST_S:
             return
         seconds = min(self.plan["strace_s"], left)
@@ -270,13 +283,12 @@ def _rusage_s() -> float:
 
 def cost(began: float, session: Session) -> Dict[str, Any]:
     """`cost` of capture.json. What the tracer's program costs in the kernel is spent by those whom it traces: an estimate, apart."""
-    watched_s = session.rx.budget.spent_s if isinstance(session.rx, rxtrace.RxTrace) else 0.0
     own, children = resource.getrusage(resource.RUSAGE_SELF), resource.getrusage(resource.RUSAGE_CHILDREN)
     return {
         "cpu_s": round(_rusage_s(), 3),
         "setup_cpu_s": round(session.setup_cpu_s, 3),
         "window_cpu_s": session.window_cpu_s,
-        "traced_calls_cpu_s": round(watched_s, 3),
+        "traced_calls_cpu_s": round(session.traced_calls_cpu_s, 3),
         "rss_kb": own.ru_maxrss + children.ru_maxrss,
         "wall_s": round(time.monotonic() - began, 3),
         "bytes_written": session.recorder.bytes_written + session.rx.bytes_written,

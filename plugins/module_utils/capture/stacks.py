@@ -3,6 +3,8 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """What the flight recorder wrote down, as runs and folded stacks. Times as recorded (CLOCK_MONOTONIC, ns)."""
 
+import math
+import time
 from typing import Any, Collection, Dict, Iterable, List, NamedTuple, Optional, Sequence, Tuple
 
 from ansible_collections.fleet.stall.plugins.module_utils.profile import perfdata, runs
@@ -27,8 +29,11 @@ class Recording(NamedTuple):
     problems: List[str]
 
 
-def read(paths: Sequence[str], at_fault: Collection[int] = ()) -> Recording:
-    """The samples of the files, oldest first: of all together no more than MOST_SAMPLES, those of the CPUs at fault before the others'."""
+def read(paths: Sequence[str], at_fault: Collection[int] = (), until: float = math.inf) -> Recording:
+    """The samples of the files, oldest first: of all together no more than MOST_SAMPLES, those of the CPUs at fault before the others'.
+
+    No file is begun after `until`, in seconds of time.monotonic().
+    """
     if not paths:
         return Recording([], [], [], [])
     symbols = Symbols.load()
@@ -37,6 +42,9 @@ def read(paths: Sequence[str], at_fault: Collection[int] = ()) -> Recording:
     spans: List[Span] = []
     lost = in_part = 0
     for place, path in enumerate(paths):
+        if time.monotonic() >= until:
+            problems.append(f"of {len(paths)} recordings the last {len(paths) - place} were not read: there was no time")
+            break
         counts = Counts()
         room = (MOST_SAMPLES - len(samples)) // (len(paths) - place)
         try:

@@ -6,7 +6,7 @@
 from typing import Any, Dict, List, NamedTuple, Optional, Sequence
 
 from ansible_collections.fleet.stall.plugins.module_utils.capture import identity
-from ansible_collections.fleet.stall.plugins.module_utils.capture.gaps import Late
+from ansible_collections.fleet.stall.plugins.module_utils.capture.gaps import Known, Late
 from ansible_collections.fleet.stall.plugins.module_utils.capture.rxlines import SlowCall, path_of
 
 MOST_PROCESSES = 300
@@ -56,21 +56,49 @@ class Suspect(NamedTuple):
     why: str
 
 
-def suspect(calls: Sequence[SlowCall], late: Sequence[Late], excused: Sequence[int]) -> Optional[Suspect]:
-    """The process with the most time in slow calls that overlap gaps on their CPU, two of them at the least; never one of `excused`."""
-    totals: Dict[int, List[int]] = {}
-    for call in calls:
-        if call.pid not in excused and call.pid > 1 and any(overlaps(call, gap) for gap in late):
-            totals.setdefault(call.pid, []).append(call.duration_ns)
-    several = {pid: lengths for pid, lengths in totals.items() if len(lengths) >= CALLS_TO_SUSPECT}
-    if not several:
-        return None
-    pid = max(several, key=lambda each: (sum(several[each]), each))
-    lengths = several[pid]
-    return Suspect(pid, f"{len(lengths)} of its system calls kept the CPU for {max(lengths) / 1e6:.0f} ms at most while probes waited")
+class Tally(NamedTuple):
+    """A process's slow calls that were going on while probes waited."""
+
+    calls: int = 0
+    total_ns: int = 0
+    longest_ns: int = 0
+
+    def and_one(self, duration_ns: int) -> "Tally":
+        return Tally(self.calls + 1, self.total_ns + duration_ns, max(self.longest_ns, duration_ns))
 
 
-def overlaps(call: SlowCall, gap: Late) -> bool:
-    """Whether a call was going on, on the gap's CPU, while the gap was."""
-    same_cpu = call.cpu is None or call.cpu == gap.cpu
-    return same_cpu and call.start_ns < gap.end_ns and call.start_ns + call.duration_ns > gap.start_ns - SLACK_NS
+class Suspicions:
+    """Whose slow calls overlap silences on their CPU. A call is looked at when it comes, and again for later silences of its time."""
+
+    def __init__(self, excused: Sequence[int]) -> None:
+        """`excused`: processes that are never suspected."""
+        self._excused = set(excused) | {0, 1}
+        self.silences = Known()
+        self._open: List[SlowCall] = []
+        self._tallies: Dict[int, Tally] = {}
+
+    def judge(self, calls: Sequence[SlowCall], late: Sequence[Late]) -> None:
+        """What is new of both."""
+        for each in late:
+            self.silences.add(each)
+        if late:
+            since_ns = min(each.start_ns for each in late) - SLACK_NS
+            self._open = [call for call in self._open if call.start_ns + call.duration_ns <= since_ns or not self._counts(call)]
+        self._open += [call for call in calls if call.pid not in self._excused and not self._counts(call)]
+        del self._open[:-MOST_CALLS]
+
+    def _counts(self, call: SlowCall) -> bool:
+        """Whether the call was going on, on the CPU of a silence, while that lasted; then it is counted."""
+        overlaps = self.silences.touch(call.cpu, call.start_ns, call.start_ns + call.duration_ns + SLACK_NS)
+        if overlaps:
+            self._tallies[call.pid] = self._tallies.get(call.pid, Tally()).and_one(call.duration_ns)
+        return overlaps
+
+    def named(self) -> Optional[Suspect]:
+        """The process with the most time in such calls, two of them at the least."""
+        several = {pid: tally for pid, tally in self._tallies.items() if tally.calls >= CALLS_TO_SUSPECT}
+        if not several:
+            return None
+        pid = max(several, key=lambda each: (several[each].total_ns, each))
+        calls, _, longest_ns = several[pid]
+        return Suspect(pid, f"{calls} of its system calls kept the CPU for {longest_ns / 1e6:.0f} ms at most while probes waited")
