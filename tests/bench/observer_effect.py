@@ -81,10 +81,11 @@ def _in_turns(lab: Topology, source: str, target: str, address: str) -> dict:
 
 
 def _costs(captured: list[dict]) -> dict[str, list[float]]:
-    spent = [100 * sum(one["cost"]["window_cpu_s"].values()) / (SECONDS + SLACK_S) for one in captured]
+    costs = [one["cost"] for one in captured]
+    spent = [100 * (sum(cost["window_cpu_s"].values()) + cost["traced_calls_cpu_s"]) / (SECONDS + SLACK_S) for cost in costs]
     return {
         "cpu_percent_of_a_core": [round(percent, 2) for percent in spent],
-        "setup_cpu_s": [one["cost"]["setup_cpu_s"] for one in captured],
+        "setup_cpu_s": [cost["setup_cpu_s"] for cost in costs],
         "probes_traced": [one["handled"] for one in captured],
     }
 
