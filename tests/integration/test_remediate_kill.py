@@ -203,9 +203,9 @@ def test_a_window_that_has_closed_meanwhile_gives_the_host_back_and_waits(killed
 
 @pytest.mark.slow
 def test_killed_again_and_again(killed):
-    """Each life gets a few lines further: `resumed`, and what comes then."""
+    """Each life gets a few lines further: `resumed`, the wave, the two of the drain that is looked at again, and what comes then."""
     lives = 0
-    while killed.kill_after(2 + lives % 3):
+    while killed.kill_after(2 + lives % 5):
         lives += 1
         assert lives < 2 * LINES, killed.screen
     if killed.lines()[-1]["event"] != "closed":
