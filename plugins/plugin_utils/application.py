@@ -3,7 +3,7 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """Class R: packets were handled on time and a service was late.
 
-Who made it late: the control group that ran out of CPU quota, or the service itself.
+Who made it late: the control group that it runs in, if that ran out of CPU quota, or the service itself.
 """
 
 from __future__ import annotations
@@ -33,21 +33,26 @@ def judge(explained: Sequence[Explained], capture: Mapping[str, Any], observe: M
     if not late:
         return []
     served = _serving(capture, ports)
-    group = _throttled(observe, late)
+    within = _cgroup(capture, served[0]) if served else None
+    group = _throttled(observe, late, within)
     if group:
-        return [_of_group(group, late, capture, served)]
-    return [_of_service(served, late)] if served else []
+        return [_of_group(group, late, capture, served if within else None)]
+    return [_of_service(served, late, within)] if served else []
 
 
-def _throttled(observe: Mapping[str, Any], late: Sequence[Explained]) -> tuple[str, int, float] | None:
-    """(path, times, milliseconds) of the group that was throttled most, if that accounts for the stalls."""
+def _throttled(observe: Mapping[str, Any], late: Sequence[Explained], within: str | None) -> tuple[str, int, float] | None:
+    """(path, times, milliseconds) of the group that was throttled most, if that accounts for the stalls.
+
+    :param within: the group of the process that serves: only that one and those above it keep it waiting; None: not known, so any may
+    """
     reader = (observe.get("counters") or {}).get("throttled") or {}
     start, end = ((reader.get(key) or {}).get("groups") or {} for key in ("start", "end"))
     grown = []
     for path, now in end.items():
-        before = start.get(path) or {}
-        spent_ms = (now["throttled_us"] - before.get("throttled_us", 0)) / 1000
-        grown.append((spent_ms, path, now["throttled"] - before.get("throttled", 0)))
+        if within is None or _is_below(within, path):
+            before = start.get(path) or {}
+            spent_ms = (now["throttled_us"] - before.get("throttled_us", 0)) / 1000
+            grown.append((spent_ms, path, now["throttled"] - before.get("throttled", 0)))
     if not grown:
         return None
     spent_ms, path, times = max(grown)
@@ -58,15 +63,17 @@ def _throttled(observe: Mapping[str, Any], late: Sequence[Explained]) -> tuple[s
 def _of_group(
     group: tuple[str, int, float], late: Sequence[Explained], capture: Mapping[str, Any], served: tuple[int, str] | None
 ) -> Culprit:
+    """:param served: who serves, which is in the group; None: not known, and so it is doubtful that the group is to blame"""
     path, times, spent_ms = group
-    pids = _members(capture, path)
-    pid, comm, ran_ms = _hungriest(pids, late, capture)
-    if pid is None and served and (not pids or served[0] in pids):
+    pid, comm, ran_ms = _hungriest(_members(capture, path), late, capture)
+    if pid is None and served:
         pid, comm = served
-    because = [f"its control group {path} was out of CPU quota {times} times, for {spent_ms:.0f} ms together"]
+    because = [f"{'its' if served else 'the'} control group {path} was out of CPU quota {times} times, for {spent_ms:.0f} ms together"]
     if ran_ms:
         because.append(f"{comm} ran for {ran_ms:.0f} ms in the quota periods before")
-    confidence = "medium" if pid is not None and len(late) >= SURE_EVENTS else "low"
+    if not served:
+        because.append("whether the late service runs in that group is not known")
+    confidence = "medium" if served and len(late) >= SURE_EVENTS else "low"
     culprit = _culprit(pid, comm or path.rstrip("/").rpartition("/")[2] or path, late, confidence, because)
     culprit.events, culprit.cgroup, culprit.held_ms = min(len(late), times), path, spent_ms
     row = (capture.get("processes") or {}).get(str(pid)) or {}
@@ -74,10 +81,10 @@ def _of_group(
     return culprit
 
 
-def _of_service(served: tuple[int, str], late: Sequence[Explained]) -> Culprit:
+def _of_service(served: tuple[int, str], late: Sequence[Explained], within: str | None) -> Culprit:
     because = ["the delayed requests are on its connections, and the host handled its packets on time"]
     culprit = _culprit(served[0], served[1], late, "low", because)
-    culprit.events = 0
+    culprit.events, culprit.cgroup = 0, within
     return culprit
 
 
@@ -105,8 +112,20 @@ def _culprit(pid: int | None, comm: str, late: Sequence[Explained], confidence: 
 
 
 def _members(capture: Mapping[str, Any], path: str) -> set[int]:
-    rows = {int(pid): row or {} for pid, row in (capture.get("processes") or {}).items() if pid.isdigit()}
-    return {pid for pid, row in rows.items() if path != "/" and str(row.get("cpu_cgroup") or row.get("cgroup") or "").endswith(path)}
+    """Processes that are known to be in the group or below it. The root has no members that could be told from others."""
+    pids = {int(pid) for pid in capture.get("processes") or {} if pid.isdigit()}
+    return {pid for pid in pids if path != "/" and _is_below(_cgroup(capture, pid) or "", path)}
+
+
+def _cgroup(capture: Mapping[str, Any], pid: int) -> str | None:
+    """The group of a process in which a CPU quota counts, None where that was not seen."""
+    row = (capture.get("processes") or {}).get(str(pid)) or {}
+    return row.get("cpu_cgroup") or row.get("cgroup")
+
+
+def _is_below(cgroup: str, path: str) -> bool:
+    """Whether it is that group or one below it; what a process says may begin above the root that is mounted (in a container)."""
+    return path == "/" or f"{path}/" in f"{cgroup}/"
 
 
 def _hungriest(pids: set[int], late: Sequence[Explained], capture: Mapping[str, Any]) -> tuple[int | None, str | None, float]:

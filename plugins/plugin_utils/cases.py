@@ -52,9 +52,12 @@ def likeliest(cases: Sequence[tuple[dict[str, Any], Culprit | None]], match: Cal
 
 
 def _surest(culprit: Culprit) -> int:
-    """The best that a cause of it can be, by its place in CONFIDENCE: not much, where samples show that it alone explains no stall."""
-    is_part = culprit.share is not None and not culprit.events
-    return CONFIDENCE.index("confirmed" if culprit.confidence != "low" else "suspected" if is_part else "probable")
+    """The best that a cause of it can be, by its place in CONFIDENCE: not much, where samples show that it alone explains no stall, or
+    where a quota ran out and it is not known whether the late service is under it."""
+    if culprit.confidence != "low":
+        return CONFIDENCE.index("confirmed")
+    is_guess = culprit.events > 0 if culprit.klass == "R" else culprit.share is not None and not culprit.events
+    return CONFIDENCE.index("suspected" if is_guess else "probable")
 
 
 def remedies(causes_: Sequence[Match]) -> list[dict[str, Any]]:
@@ -71,8 +74,11 @@ def of_culprit(culprit: Culprit, explained: Sequence[Explained], capture: Mappin
     own = [one for one in explained if culprit.ran(one.blocker)]
     own = own or [one for one in explained if one.cpu in culprit.cpus]
     is_traced = any(one.gap is not None for one in own)
+    common = _common(own, capture, observe)
+    if culprit.klass == "R" and culprit.cgroup:
+        common["facts"].pop("throttled.worst.ms_per_s", None)  # of whatever group: of its own, the facts by name tell
     return {
-        **_common(own, capture, observe),
+        **common,
         "class": culprit.klass,
         "stacks": [[stack, ms] for stack, ms in culprit.stacks],
         "trigger": {

@@ -64,7 +64,7 @@ def _of_culprit(culprit: Culprit, looked: Sequence[Explained]) -> str:
     if culprit.klass == "R" and culprit.cgroup and culprit.events:
         within = f"{who} is in it" if culprit.pid is not None else "who of it used that up was not seen"
         return (
-            f"The host handled its packets on time and the application was late: {culprit.because[0]}; {within}. "
+            f"The host handled its packets on time and the application was late: {'; '.join(culprit.because)}; {within}. "
             f"That explains {culprit.events} of {of} stalls."
         )
     if culprit.share is None:
