@@ -3,7 +3,7 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """Class R: packets were handled on time and a service was late.
 
-Who made it late: the control group that it runs in, if that ran out of CPU quota, or the service itself.
+Who made it late: the control group that it runs in, if that ran out of CPU quota, or the service itself, by what it ran meanwhile.
 """
 
 from __future__ import annotations
@@ -12,9 +12,10 @@ from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from ansible_collections.fleet.stall.plugins.plugin_utils.culprits import SURE_EVENTS, Culprit
+from ansible_collections.fleet.stall.plugins.plugin_utils import classes, slow_calls
+from ansible_collections.fleet.stall.plugins.plugin_utils.culprits import STACKS_KEPT, SURE_EVENTS, Culprit, identify, is_enough
 from ansible_collections.fleet.stall.plugins.plugin_utils.stalls_join import MS
-from ansible_collections.fleet.stall.plugins.plugin_utils.timeline import Explained
+from ansible_collections.fleet.stall.plugins.plugin_utils.timeline import NAMED, Explained
 from ansible_collections.fleet.stall.plugins.plugin_utils.xray import IDLE_PID, Xray
 
 # Throttled time that is this much of the stalled time accounts for it
@@ -37,7 +38,7 @@ def judge(explained: Sequence[Explained], capture: Mapping[str, Any], observe: M
     group = _throttled(observe, late, within)
     if group:
         return [_of_group(group, late, capture, served if within else None)]
-    return [_of_service(served, late, within)] if served else []
+    return [_of_service(served, late, capture, within)] if served else []
 
 
 def _throttled(observe: Mapping[str, Any], late: Sequence[Explained], within: str | None) -> tuple[str, int, float] | None:
@@ -81,11 +82,46 @@ def _of_group(
     return culprit
 
 
-def _of_service(served: tuple[int, str], late: Sequence[Explained], within: str | None) -> Culprit:
+def _of_service(served: tuple[int, str], late: Sequence[Explained], capture: Mapping[str, Any], within: str | None) -> Culprit:
+    pid, comm = served
     because = ["the delayed requests are on its connections, and the host handled its packets on time"]
-    culprit = _culprit(served[0], served[1], late, "low", because)
-    culprit.events, culprit.cgroup = 0, within
+    culprit = _culprit(pid, comm, late, "low", because)
+    culprit.events = 0
+    culprit.stacks, busy = _ran(pid, late, Xray(capture))
+    if busy:
+        because.append(f"it ran for {100 * NAMED:.0f}% or more of {busy} of {len(late)} stalls")
+    shown = next((call for stack, _ in culprit.stacks if (call := classes.syscall(stack))), None)
+    calls = slow_calls.of_process(capture, (pid,), [(one.start_ns, one.drain_ns) for one in late], shown)
+    culprit.calls = [call for call in calls if is_enough(call["count"], len(late))]
+    culprit.syscall = culprit.calls[0]["call"] if culprit.calls else shown
+    culprit.longest_ms = culprit.calls[0]["duration_ms"] if culprit.calls else culprit.longest_ms
+    identify(culprit, capture)
+    culprit.cgroup = within
     return culprit
+
+
+def _ran(pid: int, late: Sequence[Explained], xray: Xray) -> tuple[list[tuple[str, float]], int]:
+    """(stack, milliseconds) of what a process ran in the stalls, most first, and in how many of them.
+
+    Those count in which it ran for a good part, on whatever CPU; where they are few, they say nothing.
+    """
+    runs = xray.runs_of(pid, xray.cpus)
+    found: dict[str, float] = defaultdict(float)
+    busy = 0
+    for one in late:
+        during = [
+            (stack, ns * count / samples / MS)
+            for run in runs
+            if (ns := min(run.end_ns, one.drain_ns) - max(run.start_ns, one.start_ns)) > 0 and (samples := sum(n for _, n in run.stacks))
+            for stack, count in run.stacks
+        ]
+        if sum(ms for _, ms in during) * MS >= NAMED * (one.drain_ns - one.start_ns):
+            busy += 1
+            for stack, ms in during:
+                found[stack] += ms
+    if not busy or not is_enough(busy, len(late)):
+        return [], 0
+    return sorted(found.items(), key=lambda item: (-item[1], item[0]))[:STACKS_KEPT], busy
 
 
 def _culprit(pid: int | None, comm: str, late: Sequence[Explained], confidence: str, because: list[str]) -> Culprit:

@@ -20,13 +20,14 @@ from ansible_collections.fleet.stall.plugins.plugin_utils import (
     rows,
     sentences,
     slow_calls,
+    taken,
 )
 from ansible_collections.fleet.stall.plugins.plugin_utils import causes as catalogue_of_causes
 from ansible_collections.fleet.stall.plugins.plugin_utils.culprits import Culprit
 from ansible_collections.fleet.stall.plugins.plugin_utils.findings import Judged
 from ansible_collections.fleet.stall.plugins.plugin_utils.stalls_join import Stall, join
 from ansible_collections.fleet.stall.plugins.plugin_utils.text import printable
-from ansible_collections.fleet.stall.plugins.plugin_utils.timeline import EXPLAINED, Explained, explain, with_steal
+from ansible_collections.fleet.stall.plugins.plugin_utils.timeline import EXPLAINED, Explained, explain
 
 # On these sides something on the host itself can be to blame; a sender's receive path is not what stalls
 SIDES = ("receiver", "application", "unknown")
@@ -153,7 +154,9 @@ def _host(row: Mapping[str, Any], role: str, capture: Mapping[str, Any] | None, 
     assert capture is not None
     offset, tied = window.judged.offsets.get(host, 0), window.is_tied(host)
     observe = window.evidence.get(host) or {}
-    explained = with_steal(explain(stalls, capture, offset, since_ns=window.since_ns(), is_tied=tied), cases.stolen_ns(observe))
+    stolen_ns = cases.stolen_ns(observe)
+    explained = taken.with_steal(explain(stalls, capture, offset, since_ns=window.since_ns(), is_tied=tied), stolen_ns)
+    explained = taken.with_firmware(explained, capture, stolen_ns, cases.is_virtual(observe))
     side = window.side(row)
     if side == "application":
         explained = [replace(one, klass="R") if one.note in ("on_time", "no_cpu") else one for one in explained]
@@ -221,9 +224,9 @@ def _class(side: str | None, explained: Sequence[Explained], found: Sequence[Cul
 
 
 def _explained(explaining: Sequence[Culprit], explained: Sequence[Explained]) -> int:
-    """Stalls that a culprit explains, or the hypervisor."""
-    stolen = sum(one.klass == "X" for one in explained)
-    return stolen + sum(culprit.events for culprit in explaining)
+    """Stalls that a culprit explains, or the hypervisor, or the firmware."""
+    not_run = sum(one.klass == "X" for one in explained)
+    return not_run + sum(culprit.events for culprit in explaining)
 
 
 def _sentence(

@@ -131,6 +131,8 @@ def _nobody(looked: Sequence[Explained], klass: str | None) -> str:
     of = len(looked)
     if klass == "X":
         count = sum(one.klass == "X" for one in looked)
+        if any(one.note == "firmware" for one in looked):
+            return f"In {count} of {of} stalls no CPU ran, and no hypervisor had taken them: the firmware may have."
         return f"In {count} of {of} stalls the CPU did not run: the hypervisor had taken it. Nothing on this host is to blame."
     if klass == "R":
         on_time = sum(one.note == "on_time" for one in looked)

@@ -88,7 +88,8 @@ class Xray:
         self._holes: dict[int, list[tuple[int, int]]] = defaultdict(list)
         for cpu, start, end in _triples(capture.get("holes")):
             self._holes[cpu].append((start, end))
-        self.cpus = sorted({*_whole(capture.get("cpus")), *self._runs})
+        self.sampled = _whole(capture.get("cpus"))
+        self.cpus = sorted({*self.sampled, *self._runs})
         self.recorded = merge(_pairs(capture.get("recorded")))
         self.has_holes = isinstance(capture.get("holes"), list)
 
