@@ -14,6 +14,7 @@ from ansible_collections.fleet.stall.plugins.plugin_utils import (
     application,
     capture_row,
     cases,
+    control,
     culprits,
     findings,
     observer_effect,
@@ -25,7 +26,7 @@ from ansible_collections.fleet.stall.plugins.plugin_utils import (
 from ansible_collections.fleet.stall.plugins.plugin_utils import causes as catalogue_of_causes
 from ansible_collections.fleet.stall.plugins.plugin_utils.culprits import Culprit
 from ansible_collections.fleet.stall.plugins.plugin_utils.findings import Judged
-from ansible_collections.fleet.stall.plugins.plugin_utils.stalls_join import Stall, join
+from ansible_collections.fleet.stall.plugins.plugin_utils.stalls_join import SLACK_NS, Stall, join
 from ansible_collections.fleet.stall.plugins.plugin_utils.text import printable
 from ansible_collections.fleet.stall.plugins.plugin_utils.timeline import EXPLAINED, Explained, explain
 
@@ -33,6 +34,7 @@ from ansible_collections.fleet.stall.plugins.plugin_utils.timeline import EXPLAI
 SIDES = ("receiver", "application", "unknown")
 HANDLERS, CONNECTIONS, SLOW_CALLS = 8, 8, 6
 UNPROBED = "No probe to it was answered while it was captured: how it fared then is not known."
+NONSENSE = (AttributeError, IndexError, KeyError, OverflowError, RecursionError, TypeError, ValueError, ZeroDivisionError)
 _LIMIT = 2**63
 
 
@@ -58,6 +60,7 @@ def build(
     # What was let in is all that is used, here as well
     first = (before[0], admission.admitted(*before)) if before else None
     window = _Window(manifest, judged.fleet.evidence, judged, catalogue, first)
+    window.control = next((_control(host, captures.get(host), window) for host, role in roles.items() if role == "control"), None)
     hosts = []
     for row in findings_["hosts"]:
         role = roles.get(row["host"])
@@ -69,8 +72,18 @@ def _guarded(row: Mapping[str, Any], role: str, capture: Mapping[str, Any] | Non
     """What a host sent may make no sense: that costs its own capture, nothing else."""
     try:
         return _host(row, role, _in_range(capture), window)
-    except (AttributeError, IndexError, KeyError, OverflowError, RecursionError, TypeError, ValueError, ZeroDivisionError) as error:
+    except NONSENSE as error:
         return _host(row, role, {"reason": f"its result makes no sense ({type(error).__name__}: {printable(error, 200)})"}, window)
+
+
+def _control(host: str, capture: Mapping[str, Any] | None, window: _Window) -> control.Control | None:
+    """What a culprit is compared with, None where there is no such thing."""
+    offset = window.judged.offsets.get(host, 0)
+    stalls = [(stall.start_ns + offset - SLACK_NS, stall.end_ns + offset + SLACK_NS) for stall in window.stalls(host)]
+    try:
+        return control.of(host, _in_range(capture) or {}, stalls, window.probed(offset)) if window.is_probed(host) else None
+    except NONSENSE:
+        return None
 
 
 def _in_range(value: Any) -> Any:
@@ -87,6 +100,7 @@ class _Window:
 
     def __init__(self, manifest: Mapping, evidence: Mapping[str, Mapping], judged: Judged, catalogue: Any, before: Any) -> None:
         self.manifest, self.evidence, self.judged, self.catalogue, self.before = manifest, evidence, judged, catalogue, before
+        self.control: control.Control | None = None
 
     def stalls(self, host: str) -> list[Stall]:
         """Those that speak against the host; what several of its services had at once is one."""
@@ -206,7 +220,11 @@ def _culprits(
 ) -> list[Culprit]:
     if side == "application":
         return application.judge(explained, capture, observe, window.ports([one.stall for one in explained]))
-    return culprits.judge(explained, capture, window.probed(offset))
+    found = culprits.judge(explained, capture, window.probed(offset))
+    if window.control:
+        for culprit in found:
+            control.compare(culprit, window.control)
+    return found
 
 
 def _class(side: str | None, explained: Sequence[Explained], found: Sequence[Culprit]) -> str | None:

@@ -32,7 +32,7 @@ class Culprit:
     """``events``: stalls that it explains; ``held_ms``: that it kept the CPU in them; ``usual``: it runs as much while nothing stalls.
 
     ``share``: mean share of its stalls, None where no samples tell; ``because``: sentences. ``pid`` None, ``pids`` many: a program that is
-    started anew each time.
+    started anew each time. ``control``: whether a clear host has the same (control.py), a sentence.
     """
 
     comm: str
@@ -58,6 +58,7 @@ class Culprit:
     container: str | None = None
     cgroup: str | None = None
     pids: tuple[int, ...] = ()
+    control: str = ""
 
     def ran(self, run: Run | None) -> bool:
         """Whether a run is its own."""
@@ -113,7 +114,6 @@ class _Known:
 
 
 def is_enough(events: int, of: int) -> bool:
-    """Whether so many of the stalls make a pattern."""
     return events >= SURE_EVENTS or 2 * events >= of
 
 

@@ -48,7 +48,7 @@ def verdict(culprits: Sequence[Culprit], explained: Sequence[Explained], causes:
         return "No stall was seen while it was captured." if not explained else "Its stalls lie outside what was captured."
     if not culprits:
         return _nobody(looked, klass)
-    said = _of_culprit(culprits[0], looked)
+    said = _of_culprit(culprits[0], looked) + (f" {culprits[0].control}." if culprits[0].control else "")
     others = [_short(culprit, looked) for culprit in culprits[1:4]]
     said += f" Also: {'; '.join(others)}." if others else ""
     if causes:

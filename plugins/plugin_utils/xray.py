@@ -124,6 +124,10 @@ class Xray:
         """The same of all processes of a name."""
         return sorted((run for cpu in cpus for run in self._runs.get(cpu, ()) if run.task.comm == comm), key=lambda run: run.start_ns)
 
+    def runs_on(self, cpus: Iterable[int]) -> list[Seen]:
+        """The same of all, by CPU."""
+        return [run for cpu in cpus for run in self._runs.get(cpu, ())]
+
     def covered_ns(self, start: int, end: int) -> int:
         """How much of an interval the recorder has samples of."""
         return _overlap(self.recorded, start, end)
