@@ -3,7 +3,7 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """Class R: packets were handled on time and a service was late.
 
-Who made it late: the control group that ran out of CPU quota, or the service itself.
+Who made it late: the control group that it runs in, if that ran out of CPU quota, or the service itself, by what it ran meanwhile.
 """
 
 from __future__ import annotations
@@ -12,9 +12,10 @@ from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from ansible_collections.fleet.stall.plugins.plugin_utils.culprits import SURE_EVENTS, Culprit
+from ansible_collections.fleet.stall.plugins.plugin_utils import classes, slow_calls
+from ansible_collections.fleet.stall.plugins.plugin_utils.culprits import STACKS_KEPT, SURE_EVENTS, Culprit, identify, is_enough
 from ansible_collections.fleet.stall.plugins.plugin_utils.stalls_join import MS
-from ansible_collections.fleet.stall.plugins.plugin_utils.timeline import Explained
+from ansible_collections.fleet.stall.plugins.plugin_utils.timeline import NAMED, Explained
 from ansible_collections.fleet.stall.plugins.plugin_utils.xray import IDLE_PID, Xray
 
 # Throttled time that is this much of the stalled time accounts for it
@@ -33,21 +34,26 @@ def judge(explained: Sequence[Explained], capture: Mapping[str, Any], observe: M
     if not late:
         return []
     served = _serving(capture, ports)
-    group = _throttled(observe, late)
+    within = _cgroup(capture, served[0]) if served else None
+    group = _throttled(observe, late, within)
     if group:
-        return [_of_group(group, late, capture, served)]
-    return [_of_service(served, late)] if served else []
+        return [_of_group(group, late, capture, served if within else None)]
+    return [_of_service(served, late, capture, within)] if served else []
 
 
-def _throttled(observe: Mapping[str, Any], late: Sequence[Explained]) -> tuple[str, int, float] | None:
-    """(path, times, milliseconds) of the group that was throttled most, if that accounts for the stalls."""
+def _throttled(observe: Mapping[str, Any], late: Sequence[Explained], within: str | None) -> tuple[str, int, float] | None:
+    """(path, times, milliseconds) of the group that was throttled most, if that accounts for the stalls.
+
+    :param within: the group of the process that serves: only that one and those above it keep it waiting; None: not known, so any may
+    """
     reader = (observe.get("counters") or {}).get("throttled") or {}
     start, end = ((reader.get(key) or {}).get("groups") or {} for key in ("start", "end"))
     grown = []
     for path, now in end.items():
-        before = start.get(path) or {}
-        spent_ms = (now["throttled_us"] - before.get("throttled_us", 0)) / 1000
-        grown.append((spent_ms, path, now["throttled"] - before.get("throttled", 0)))
+        if within is None or _is_below(within, path):
+            before = start.get(path) or {}
+            spent_ms = (now["throttled_us"] - before.get("throttled_us", 0)) / 1000
+            grown.append((spent_ms, path, now["throttled"] - before.get("throttled", 0)))
     if not grown:
         return None
     spent_ms, path, times = max(grown)
@@ -58,15 +64,17 @@ def _throttled(observe: Mapping[str, Any], late: Sequence[Explained]) -> tuple[s
 def _of_group(
     group: tuple[str, int, float], late: Sequence[Explained], capture: Mapping[str, Any], served: tuple[int, str] | None
 ) -> Culprit:
+    """:param served: who serves, which is in the group; None: not known, and so it is doubtful that the group is to blame"""
     path, times, spent_ms = group
-    pids = _members(capture, path)
-    pid, comm, ran_ms = _hungriest(pids, late, capture)
-    if pid is None and served and (not pids or served[0] in pids):
+    pid, comm, ran_ms = _hungriest(_members(capture, path), late, capture)
+    if pid is None and served:
         pid, comm = served
-    because = [f"its control group {path} was out of CPU quota {times} times, for {spent_ms:.0f} ms together"]
+    because = [f"{'its' if served else 'the'} control group {path} was out of CPU quota {times} times, for {spent_ms:.0f} ms together"]
     if ran_ms:
         because.append(f"{comm} ran for {ran_ms:.0f} ms in the quota periods before")
-    confidence = "medium" if pid is not None and len(late) >= SURE_EVENTS else "low"
+    if not served:
+        because.append("whether the late service runs in that group is not known")
+    confidence = "medium" if served and len(late) >= SURE_EVENTS else "low"
     culprit = _culprit(pid, comm or path.rstrip("/").rpartition("/")[2] or path, late, confidence, because)
     culprit.events, culprit.cgroup, culprit.held_ms = min(len(late), times), path, spent_ms
     row = (capture.get("processes") or {}).get(str(pid)) or {}
@@ -74,11 +82,46 @@ def _of_group(
     return culprit
 
 
-def _of_service(served: tuple[int, str], late: Sequence[Explained]) -> Culprit:
+def _of_service(served: tuple[int, str], late: Sequence[Explained], capture: Mapping[str, Any], within: str | None) -> Culprit:
+    pid, comm = served
     because = ["the delayed requests are on its connections, and the host handled its packets on time"]
-    culprit = _culprit(served[0], served[1], late, "low", because)
+    culprit = _culprit(pid, comm, late, "low", because)
     culprit.events = 0
+    culprit.stacks, busy = _ran(pid, late, Xray(capture))
+    if busy:
+        because.append(f"it ran for {100 * NAMED:.0f}% or more of {busy} of {len(late)} stalls")
+    shown = next((call for stack, _ in culprit.stacks if (call := classes.syscall(stack))), None)
+    calls = slow_calls.of_process(capture, (pid,), [(one.start_ns, one.drain_ns) for one in late], shown)
+    culprit.calls = [call for call in calls if is_enough(call["count"], len(late))]
+    culprit.syscall = culprit.calls[0]["call"] if culprit.calls else shown
+    culprit.longest_ms = culprit.calls[0]["duration_ms"] if culprit.calls else culprit.longest_ms
+    identify(culprit, capture)
+    culprit.cgroup = within
     return culprit
+
+
+def _ran(pid: int, late: Sequence[Explained], xray: Xray) -> tuple[list[tuple[str, float]], int]:
+    """(stack, milliseconds) of what a process ran in the stalls, most first, and in how many of them.
+
+    Those count in which it ran for a good part, on whatever CPU; where they are few, they say nothing.
+    """
+    runs = xray.runs_of(pid, xray.cpus)
+    found: dict[str, float] = defaultdict(float)
+    busy = 0
+    for one in late:
+        during = [
+            (stack, ns * count / samples / MS)
+            for run in runs
+            if (ns := min(run.end_ns, one.drain_ns) - max(run.start_ns, one.start_ns)) > 0 and (samples := sum(n for _, n in run.stacks))
+            for stack, count in run.stacks
+        ]
+        if sum(ms for _, ms in during) * MS >= NAMED * (one.drain_ns - one.start_ns):
+            busy += 1
+            for stack, ms in during:
+                found[stack] += ms
+    if not busy or not is_enough(busy, len(late)):
+        return [], 0
+    return sorted(found.items(), key=lambda item: (-item[1], item[0]))[:STACKS_KEPT], busy
 
 
 def _culprit(pid: int | None, comm: str, late: Sequence[Explained], confidence: str, because: list[str]) -> Culprit:
@@ -105,8 +148,20 @@ def _culprit(pid: int | None, comm: str, late: Sequence[Explained], confidence: 
 
 
 def _members(capture: Mapping[str, Any], path: str) -> set[int]:
-    rows = {int(pid): row or {} for pid, row in (capture.get("processes") or {}).items() if pid.isdigit()}
-    return {pid for pid, row in rows.items() if path != "/" and str(row.get("cpu_cgroup") or row.get("cgroup") or "").endswith(path)}
+    """Processes that are known to be in the group or below it. The root has no members that could be told from others."""
+    pids = {int(pid) for pid in capture.get("processes") or {} if pid.isdigit()}
+    return {pid for pid in pids if path != "/" and _is_below(_cgroup(capture, pid) or "", path)}
+
+
+def _cgroup(capture: Mapping[str, Any], pid: int) -> str | None:
+    """The group of a process in which a CPU quota counts, None where that was not seen."""
+    row = (capture.get("processes") or {}).get(str(pid)) or {}
+    return row.get("cpu_cgroup") or row.get("cgroup")
+
+
+def _is_below(cgroup: str, path: str) -> bool:
+    """Whether it is that group or one below it; what a process says may begin above the root that is mounted (in a container)."""
+    return path == "/" or f"{path}/" in f"{cgroup}/"
 
 
 def _hungriest(pids: set[int], late: Sequence[Explained], capture: Mapping[str, Any]) -> tuple[int | None, str | None, float]:

@@ -14,24 +14,27 @@ from ansible_collections.fleet.stall.plugins.plugin_utils import (
     application,
     capture_row,
     cases,
+    control,
     culprits,
     findings,
     observer_effect,
     rows,
     sentences,
     slow_calls,
+    taken,
 )
 from ansible_collections.fleet.stall.plugins.plugin_utils import causes as catalogue_of_causes
 from ansible_collections.fleet.stall.plugins.plugin_utils.culprits import Culprit
 from ansible_collections.fleet.stall.plugins.plugin_utils.findings import Judged
-from ansible_collections.fleet.stall.plugins.plugin_utils.stalls_join import Stall, join
+from ansible_collections.fleet.stall.plugins.plugin_utils.stalls_join import SLACK_NS, Stall, join
 from ansible_collections.fleet.stall.plugins.plugin_utils.text import printable
-from ansible_collections.fleet.stall.plugins.plugin_utils.timeline import EXPLAINED, Explained, explain, with_steal
+from ansible_collections.fleet.stall.plugins.plugin_utils.timeline import EXPLAINED, Explained, explain
 
 # On these sides something on the host itself can be to blame; a sender's receive path is not what stalls
 SIDES = ("receiver", "application", "unknown")
 HANDLERS, CONNECTIONS, SLOW_CALLS = 8, 8, 6
 UNPROBED = "No probe to it was answered while it was captured: how it fared then is not known."
+NONSENSE = (AttributeError, IndexError, KeyError, OverflowError, RecursionError, TypeError, ValueError, ZeroDivisionError)
 _LIMIT = 2**63
 
 
@@ -57,6 +60,7 @@ def build(
     # What was let in is all that is used, here as well
     first = (before[0], admission.admitted(*before)) if before else None
     window = _Window(manifest, judged.fleet.evidence, judged, catalogue, first)
+    window.control = next((_control(host, captures.get(host), window) for host, role in roles.items() if role == "control"), None)
     hosts = []
     for row in findings_["hosts"]:
         role = roles.get(row["host"])
@@ -68,8 +72,18 @@ def _guarded(row: Mapping[str, Any], role: str, capture: Mapping[str, Any] | Non
     """What a host sent may make no sense: that costs its own capture, nothing else."""
     try:
         return _host(row, role, _in_range(capture), window)
-    except (AttributeError, IndexError, KeyError, OverflowError, RecursionError, TypeError, ValueError, ZeroDivisionError) as error:
+    except NONSENSE as error:
         return _host(row, role, {"reason": f"its result makes no sense ({type(error).__name__}: {printable(error, 200)})"}, window)
+
+
+def _control(host: str, capture: Mapping[str, Any] | None, window: _Window) -> control.Control | None:
+    """What a culprit is compared with, None where there is no such thing."""
+    offset = window.judged.offsets.get(host, 0)
+    stalls = [(stall.start_ns + offset - SLACK_NS, stall.end_ns + offset + SLACK_NS) for stall in window.stalls(host)]
+    try:
+        return control.of(host, _in_range(capture) or {}, stalls, window.probed(offset)) if window.is_probed(host) else None
+    except NONSENSE:
+        return None
 
 
 def _in_range(value: Any) -> Any:
@@ -86,6 +100,7 @@ class _Window:
 
     def __init__(self, manifest: Mapping, evidence: Mapping[str, Mapping], judged: Judged, catalogue: Any, before: Any) -> None:
         self.manifest, self.evidence, self.judged, self.catalogue, self.before = manifest, evidence, judged, catalogue, before
+        self.control: control.Control | None = None
 
     def stalls(self, host: str) -> list[Stall]:
         """Those that speak against the host; what several of its services had at once is one."""
@@ -153,7 +168,9 @@ def _host(row: Mapping[str, Any], role: str, capture: Mapping[str, Any] | None, 
     assert capture is not None
     offset, tied = window.judged.offsets.get(host, 0), window.is_tied(host)
     observe = window.evidence.get(host) or {}
-    explained = with_steal(explain(stalls, capture, offset, since_ns=window.since_ns(), is_tied=tied), cases.stolen_ns(observe))
+    stolen_ns = cases.stolen_ns(observe)
+    explained = taken.with_steal(explain(stalls, capture, offset, since_ns=window.since_ns(), is_tied=tied), stolen_ns)
+    explained = taken.with_firmware(explained, capture, stolen_ns, cases.is_virtual(observe))
     side = window.side(row)
     if side == "application":
         explained = [replace(one, klass="R") if one.note in ("on_time", "no_cpu") else one for one in explained]
@@ -203,7 +220,11 @@ def _culprits(
 ) -> list[Culprit]:
     if side == "application":
         return application.judge(explained, capture, observe, window.ports([one.stall for one in explained]))
-    return culprits.judge(explained, capture, window.probed(offset))
+    found = culprits.judge(explained, capture, window.probed(offset))
+    if window.control:
+        for culprit in found:
+            control.compare(culprit, window.control)
+    return found
 
 
 def _class(side: str | None, explained: Sequence[Explained], found: Sequence[Culprit]) -> str | None:
@@ -221,9 +242,9 @@ def _class(side: str | None, explained: Sequence[Explained], found: Sequence[Cul
 
 
 def _explained(explaining: Sequence[Culprit], explained: Sequence[Explained]) -> int:
-    """Stalls that a culprit explains, or the hypervisor."""
-    stolen = sum(one.klass == "X" for one in explained)
-    return stolen + sum(culprit.events for culprit in explaining)
+    """Stalls that a culprit explains, or the hypervisor, or the firmware."""
+    not_run = sum(one.klass == "X" for one in explained)
+    return not_run + sum(culprit.events for culprit in explaining)
 
 
 def _sentence(

@@ -52,9 +52,12 @@ def likeliest(cases: Sequence[tuple[dict[str, Any], Culprit | None]], match: Cal
 
 
 def _surest(culprit: Culprit) -> int:
-    """The best that a cause of it can be, by its place in CONFIDENCE: not much, where samples show that it alone explains no stall."""
-    is_part = culprit.share is not None and not culprit.events
-    return CONFIDENCE.index("confirmed" if culprit.confidence != "low" else "suspected" if is_part else "probable")
+    """The best that a cause of it can be, by its place in CONFIDENCE: not much, where samples show that it alone explains no stall, or
+    where a quota ran out and it is not known whether the late service is under it."""
+    if culprit.confidence != "low":
+        return CONFIDENCE.index("confirmed")
+    is_guess = culprit.events > 0 if culprit.klass == "R" else culprit.share is not None and not culprit.events
+    return CONFIDENCE.index("suspected" if is_guess else "probable")
 
 
 def remedies(causes_: Sequence[Match]) -> list[dict[str, Any]]:
@@ -69,10 +72,13 @@ def remedies(causes_: Sequence[Match]) -> list[dict[str, Any]]:
 def of_culprit(culprit: Culprit, explained: Sequence[Explained], capture: Mapping[str, Any], observe: Mapping[str, Any]) -> dict[str, Any]:
     """The case of one culprit (docs/ARCHITECTURE.md)."""
     own = [one for one in explained if culprit.ran(one.blocker)]
-    own = own or [one for one in explained if one.cpu in culprit.cpus]
+    own = own or [one for one in explained if one.cpu in culprit.cpus or (culprit.klass == one.klass == "R")]
     is_traced = any(one.gap is not None for one in own)
+    common = _common(own, capture, observe)
+    if culprit.klass == "R" and culprit.cgroup:
+        common["facts"].pop("throttled.worst.ms_per_s", None)  # of whatever group: of its own, the facts by name tell
     return {
-        **_common(own, capture, observe),
+        **common,
         "class": culprit.klass,
         "stacks": [[stack, ms] for stack, ms in culprit.stacks],
         "trigger": {
@@ -143,6 +149,12 @@ def _period_ms(capture: Mapping[str, Any]) -> float:
     runs = [row for row in capture.get("runs") or [] if isinstance(row, Mapping) and all(is_number(row.get(key)) for key in keys)]
     samples = sum(row["samples"] for row in runs)
     return sum(row["end_ns"] - row["start_ns"] for row in runs) / MS / samples if samples > 0 else 1.0
+
+
+def is_virtual(observe: Mapping[str, Any]) -> bool | None:
+    """Whether the host is a virtual machine, as far as it says so; None where it was not asked."""
+    said = facts.facts(observe, None).get("machine.virtual")
+    return None if said is None else said > 0
 
 
 def stolen_ns(observe: Mapping[str, Any]) -> dict[int, int]:

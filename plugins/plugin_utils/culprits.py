@@ -32,7 +32,7 @@ class Culprit:
     """``events``: stalls that it explains; ``held_ms``: that it kept the CPU in them; ``usual``: it runs as much while nothing stalls.
 
     ``share``: mean share of its stalls, None where no samples tell; ``because``: sentences. ``pid`` None, ``pids`` many: a program that is
-    started anew each time.
+    started anew each time. ``control``: whether a clear host has the same (control.py), a sentence.
     """
 
     comm: str
@@ -58,6 +58,7 @@ class Culprit:
     container: str | None = None
     cgroup: str | None = None
     pids: tuple[int, ...] = ()
+    control: str = ""
 
     def ran(self, run: Run | None) -> bool:
         """Whether a run is its own."""
@@ -86,8 +87,8 @@ def judge(explained: Sequence[Explained], capture: Mapping[str, Any], probed: tu
         if one.blocker:
             by_key[one.blocker.key].append((one, one.blocker))
     known = _Known(looked, xray, capture, probed)
-    enough = [seen for seen in by_key.values() if _is_enough(len(seen), len(looked))]
-    enough += _by_name([seen for seen in by_key.values() if not _is_enough(len(seen), len(looked))], len(looked))
+    enough = [seen for seen in by_key.values() if is_enough(len(seen), len(looked))]
+    enough += _by_name([seen for seen in by_key.values() if not is_enough(len(seen), len(looked))], len(looked))
     found = [_culprit(seen, known) for seen in enough]
     if not found:
         found = [_beside(seen, known) for seen in _together(looked)]
@@ -112,7 +113,7 @@ class _Known:
     probed: tuple[int, int]
 
 
-def _is_enough(events: int, of: int) -> bool:
+def is_enough(events: int, of: int) -> bool:
     return events >= SURE_EVENTS or 2 * events >= of
 
 
@@ -122,7 +123,7 @@ def _by_name(rest: Iterable[list[tuple[Explained, Run]]], of: int) -> list[list[
         for one, run in seen:
             if not run.vector:
                 found[run.task.comm].append((one, run))
-    return [seen for seen in found.values() if _is_enough(len(seen), of)]
+    return [seen for seen in found.values() if is_enough(len(seen), of)]
 
 
 def _together(looked: Iterable[Explained]) -> list[list[tuple[Explained, Run]]]:
@@ -133,7 +134,7 @@ def _together(looked: Iterable[Explained]) -> list[list[tuple[Explained, Run]]]:
         for run in one.runs:
             if run.share >= NAMED:
                 found[run.key].append((one, run))
-    return [seen for seen in found.values() if _is_enough(len(seen), len(several))]
+    return [seen for seen in found.values() if is_enough(len(seen), len(several))]
 
 
 def _beside(seen: list[tuple[Explained, Run]], known: _Known) -> Culprit:
@@ -181,7 +182,7 @@ def _culprit(seen: list[tuple[Explained, Run]], known: _Known) -> Culprit:
         culprit.because.append("the trace shows that the delayed probes were handled there")
     culprit.usual = _is_usual(culprit, seen, known)
     culprit.confidence = _confidence(culprit, len(known.looked), is_traced)
-    _identify(culprit, known.capture)
+    identify(culprit, known.capture)
     return culprit
 
 
@@ -222,7 +223,7 @@ def _by_handling(looked: Sequence[Explained], capture: Mapping[str, Any]) -> lis
     if not before:
         return []
     pid, count = before.most_common(1)[0]
-    if not _is_enough(count, len(looked)):
+    if not is_enough(count, len(looked)):
         return []
     calls = slow_calls.of_process(capture, (pid,), [])
     if not calls:
@@ -252,11 +253,11 @@ def _by_handling(looked: Sequence[Explained], capture: Mapping[str, Any]) -> lis
         ],
         syscall=calls[0]["call"],
     )
-    _identify(culprit, capture)
+    identify(culprit, capture)
     return [culprit]
 
 
-def _identify(culprit: Culprit, capture: Mapping[str, Any]) -> None:
+def identify(culprit: Culprit, capture: Mapping[str, Any]) -> None:
     """Unit, container and cgroup of the process; file and buffer of its calls."""
     processes = capture.get("processes")
     known = culprit.pids if culprit.pid is None else (culprit.pid, culprit.tid)

@@ -48,7 +48,7 @@ def verdict(culprits: Sequence[Culprit], explained: Sequence[Explained], causes:
         return "No stall was seen while it was captured." if not explained else "Its stalls lie outside what was captured."
     if not culprits:
         return _nobody(looked, klass)
-    said = _of_culprit(culprits[0], looked)
+    said = _of_culprit(culprits[0], looked) + (f" {culprits[0].control}." if culprits[0].control else "")
     others = [_short(culprit, looked) for culprit in culprits[1:4]]
     said += f" Also: {'; '.join(others)}." if others else ""
     if causes:
@@ -64,7 +64,7 @@ def _of_culprit(culprit: Culprit, looked: Sequence[Explained]) -> str:
     if culprit.klass == "R" and culprit.cgroup and culprit.events:
         within = f"{who} is in it" if culprit.pid is not None else "who of it used that up was not seen"
         return (
-            f"The host handled its packets on time and the application was late: {culprit.because[0]}; {within}. "
+            f"The host handled its packets on time and the application was late: {'; '.join(culprit.because)}; {within}. "
             f"That explains {culprit.events} of {of} stalls."
         )
     if culprit.share is None:
@@ -131,6 +131,8 @@ def _nobody(looked: Sequence[Explained], klass: str | None) -> str:
     of = len(looked)
     if klass == "X":
         count = sum(one.klass == "X" for one in looked)
+        if any(one.note == "firmware" for one in looked):
+            return f"In {count} of {of} stalls no CPU ran, and no hypervisor had taken them: the firmware may have."
         return f"In {count} of {of} stalls the CPU did not run: the hypervisor had taken it. Nothing on this host is to blame."
     if klass == "R":
         on_time = sum(one.note == "on_time" for one in looked)

@@ -9,7 +9,7 @@ task that handled the backlog and the moment it began to. What ran on that CPU f
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
 from ansible_collections.fleet.stall.plugins.plugin_utils import classes
@@ -58,7 +58,7 @@ class Explained:
     that filled it. ``before``: who handled the last probe before the silence. ``start_ns``, ``drain_ns``: the stall up to the first packet
     that was handled again, the captured host's clock. ``note``: why nothing is named: ``outside`` (the capture), ``on_time`` (the host
     handled its packets), ``no_cpu``, ``no_samples``, ``idle``, ``handler`` (it was at work itself), ``hole``, ``stolen`` (by the
-    hypervisor), ``several``, ``little`` (is known); else None.
+    hypervisor) or ``firmware`` (taken.py), ``several``, ``little`` (is known); else None.
     """
 
     stall: Stall
@@ -114,24 +114,6 @@ def explain(
         else:
             found.append(_without_trace(known, xray, usual))
     return found
-
-
-def with_steal(explained: Iterable[Explained], stolen_ns: Mapping[int, int]) -> list[Explained]:
-    """Holes in the sampling that time stolen by the hypervisor accounts for are class X, and nobody's.
-
-    :param stolen_ns: by CPU, over the window of the capture
-    """
-    explained = list(explained)
-    holes: dict[int, int] = {}
-    for one in explained:
-        if one.cpu is not None:
-            holes[one.cpu] = holes.get(one.cpu, 0) + one.hole_ns
-    stolen = {cpu for cpu, hole_ns in holes.items() if hole_ns and 2 * stolen_ns.get(cpu, 0) >= hole_ns}
-    return [_stolen(one) if one.cpu in stolen and one.hole_ns >= EXPLAINED * (one.drain_ns - one.start_ns) else one for one in explained]
-
-
-def _stolen(one: Explained) -> Explained:
-    return replace(one, blocker=None, share=0.0, klass="X", note="stolen", runs=tuple(run for run in one.runs if run.how != "hole"))
 
 
 def _window(capture: Mapping) -> tuple[int, int]:

@@ -88,7 +88,8 @@ class Xray:
         self._holes: dict[int, list[tuple[int, int]]] = defaultdict(list)
         for cpu, start, end in _triples(capture.get("holes")):
             self._holes[cpu].append((start, end))
-        self.cpus = sorted({*_whole(capture.get("cpus")), *self._runs})
+        self.sampled = _whole(capture.get("cpus"))
+        self.cpus = sorted({*self.sampled, *self._runs})
         self.recorded = merge(_pairs(capture.get("recorded")))
         self.has_holes = isinstance(capture.get("holes"), list)
 
@@ -122,6 +123,10 @@ class Xray:
     def runs_named(self, comm: str, cpus: Iterable[int]) -> list[Seen]:
         """The same of all processes of a name."""
         return sorted((run for cpu in cpus for run in self._runs.get(cpu, ()) if run.task.comm == comm), key=lambda run: run.start_ns)
+
+    def runs_on(self, cpus: Iterable[int]) -> list[Seen]:
+        """The same of all, by CPU."""
+        return [run for cpu in cpus for run in self._runs.get(cpu, ())]
 
     def covered_ns(self, start: int, end: int) -> int:
         """How much of an interval the recorder has samples of."""

@@ -2,8 +2,10 @@
 
 import pytest
 
-from ansible_collections.fleet.stall.plugins.plugin_utils import capture_words, observer_effect
-from tests.unit.simcapture import CONTROL, HOST, STALLS, Capture, attributed, of_each, row, run, stalled
+from ansible_collections.fleet.stall.plugins.plugin_utils import capture_words, control, culprits, observer_effect
+from ansible_collections.fleet.stall.plugins.plugin_utils.stalls_join import Event, Stall
+from ansible_collections.fleet.stall.plugins.plugin_utils.timeline import explain
+from tests.unit.simcapture import CONTROL, HOG, HOST, STALLS, SWAPPER, TIMER, USER, Capture, attributed, of_each, row, run, stalled
 from tests.unit.simfleet import not_measured
 
 
@@ -63,10 +65,66 @@ def test_how_many_probes_were_drained(packets, said):
 def test_a_control_never_gets_a_culprit():
     """Not even where its CPU is loud and the suspect's stalls are on."""
     rows = run(stalled(STALLS).json(), control=stalled(STALLS))
-    control = rows[CONTROL]
-    assert control["capture"]["role"] == "control" and control["capture"]["culprits"] == [] and control["trigger"] is None
-    assert control["causes"] == [] and control["capture"]["sentence"].startswith("Control: no stall")
+    clear = rows[CONTROL]
+    assert clear["capture"]["role"] == "control" and clear["capture"]["culprits"] == [] and clear["trigger"] is None
+    assert clear["causes"] == [] and clear["capture"]["sentence"].startswith("Control: no stall")
     assert all(row["capture"] is None for name, row in rows.items() if name not in (HOST, CONTROL))
+
+
+def explained(capture):
+    """Its stalls, without a fleet."""
+    seen = [Event(1, capture.at(start), capture.at(start + length), 0, 11, 0, False, False) for start, length in STALLS]
+    return explain([Stall(event.start_ns, event.end_ns, [event]) for event in seen], capture.json(), 0)
+
+
+OTHER_READ = "entry_SYSCALL_64_after_hwframe;do_syscall_64;ksys_write;vfs_write;ext4_file_write_iter"
+AGAIN = ("smaps-reader", 99, 99)
+COMPARED = {
+    "the same": (Capture().run(5, 5.3, AGAIN).run(7, 7.2, AGAIN), "medium", "has the same: 2 runs as long met no stall there"),
+    "another call of the same program": (Capture().run(5, 5.3, AGAIN, OTHER_READ), "high", "was not seen to do so in 30 s of samples"),
+    "the same call of another program": (Capture().run(5, 5.3, HOG), "high", "was not seen to do so"),
+    "at another priority": (Capture().run(5, 5.3, AGAIN, policy="other"), "high", "was not seen to do so"),
+    "for less long": (Capture().run(5, 5.05, AGAIN), "high", "was not seen to do so"),
+    "on a CPU that handles no probes": (Capture().run(5, 5.3, AGAIN, cpu=0), "high", "was not seen to do so"),
+    "as nobody probed": (Capture().run(-2, -1.5, AGAIN), "high", "was not seen to do so"),
+    "on a CPU that handles hardly any": (
+        Capture(more={"handlers": [{"cpu": 1, "pid": 9, "tid": 9, "comm": "napi/x", "packets": 30}]}).run(5, 5.3, AGAIN), "high", None,
+    ),
+    "without samples": (Capture(lacks=("recorder",)), "high", None),
+    "without a trace": (Capture(lacks=("rx_trace",)).run(5, 5.3, AGAIN), "high", None),
+    "that sends nonsense": (Capture(more={"handlers": 5}), "high", None),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize(("clear", "confidence", "said"), COMPARED.values(), ids=COMPARED.keys())
+def test_what_a_clear_host_has_as_well_is_less_sure(clear, confidence, said):
+    capture = run(stalled(STALLS).json(), control=clear)[HOST]["capture"]
+    (culprit,) = capture["culprits"]
+    assert (capture["confidence"], culprit["confidence"]) == (confidence, confidence)
+    compared = [sentence for sentence in culprit["because"] if CONTROL in sentence]
+    assert len(compared) == bool(said) and all(said in sentence for sentence in compared)
+    assert all(sentence in capture["sentence"] for sentence in compared) and (CONTROL in capture["sentence"]) is bool(said)
+
+
+@pytest.mark.parametrize(("stalls", "confidence"), [([], "medium"), ([(5.1, 5.2)], "high")])
+def test_what_met_a_stall_of_the_control_s_own_is_nothing_ordinary(stalls, confidence):
+    capture, (culprit,) = Capture().run(5, 5.3, AGAIN), culprits.judge(explained(stalled(STALLS)), stalled(STALLS).json())
+    met = [(capture.at(start), capture.at(end)) for start, end in stalls]
+    control.compare(culprit, control.of(CONTROL, capture.json(), met, (capture.at(0), capture.at(30))))
+    assert culprit.confidence == confidence
+
+
+@pytest.mark.parametrize(("policy", "confidence"), [("fifo", "medium"), ("other", "high")])
+def test_a_hog_of_real_time_is_compared_with_one_of_real_time(policy, confidence):
+    hog = of_each(lambda c, a, b: c.gap(a, b, before=None).run(a - 0.002, b, HOG, USER))
+    capture = run(hog.json(), control=Capture().run(5, 5.3, HOG, USER, policy=policy))[HOST]["capture"]
+    assert (capture["class"], capture["confidence"]) == ("Q", confidence)
+
+
+def test_a_softirq_is_compared_whatever_it_interrupts():
+    timer = of_each(lambda c, a, b: c.gap(a, b, before=None).run(a - 0.002, b, SWAPPER, TIMER))
+    capture = run(timer.json(), control=Capture().run(5, 5.3, HOG, TIMER))[HOST]["capture"]
+    assert (capture["class"], capture["confidence"]) == ("SI", "medium") and "has the same: 1 run as long" in capture["sentence"]
 
 
 @pytest.mark.parametrize("host", [HOST, CONTROL])

@@ -1,19 +1,20 @@
 """Where packets are on time and a service is late: whose quota ran out, or who is late by itself."""
 
+import pytest
+
 from tests.unit.simcapture import STALLS, USER, Capture, row
 
 
-def throttled(times, spent_us):
-    groups = [
-        {"/pod": {"periods": 10, "throttled": 0, "throttled_us": 0}},
-        {"/pod": {"periods": 300, "throttled": times, "throttled_us": spent_us}},
-    ]
+def throttled(**lost):
+    """Groups with how often, and for how many microseconds together, each was out of quota in the window."""
+    before = {f"/{name}": {"periods": 10, "throttled": 0, "throttled_us": 0} for name in lost}
+    after = {f"/{name}": {"periods": 300, "throttled": times, "throttled_us": spent_us} for name, (times, spent_us) in lost.items()}
     return {
         "throttled": {
             "available": True,
             "reason": None,
-            "start": {"groups": groups[0]},
-            "end": {"groups": groups[1], "grown": 1},
+            "start": {"groups": before},
+            "end": {"groups": after, "grown": len(lost), "complete": True},
             "start_ns": 0,
             "end_ns": 30 * 10**9,
             "series": None,
@@ -21,47 +22,169 @@ def throttled(times, spent_us):
     }
 
 
-def test_a_service_whose_control_group_ran_out_of_quota():
-    batch = {
-        "comm": "batch-job",
+def process(comm, cpu_cgroup, unit=None):
+    return {
+        "comm": comm,
         "exe": None,
-        "unit": None,
+        "unit": unit,
         "cgroup": "/memory/of/all",
-        "cpu_cgroup": "/pod",
+        "cpu_cgroup": cpu_cgroup,
         "container": None,
         "policy": "other",
         "priority": None,
         "cmdline": None,
     }
-    capture = Capture(more={"processes": {"7000": batch}})
-    for start, _length in STALLS:
-        capture.run(start - 0.015, start, ("batch-job", 7000, 7000), USER, policy="other")
-    found = row(capture, component="app:web", host="node-b1-1", observe=throttled(12, 1_300_000))
+
+
+CONNECTION = {
+    "local": "10.244.4.1:30080",
+    "peer": "198.18.0.1:40001",
+    "pid": 8000,
+    "comm": "web",
+    "rtt_ms": 0.1,
+    "min_rtt_ms": 0.1,
+    "retransmits": 0,
+    "unread_bytes": 100,
+    "unacked": 0,
+}
+LOST = (12, 1_300_000)
+
+
+def late(processes=None, connections=(CONNECTION,), observe=None, sampled=("batch-job", 7000, 7000)):
+    """The row of the host, where a task runs out its quota just before each of twelve late answers of the service `web` (pid 8000)."""
+    capture = Capture(more={"processes": processes or {}, "connections": list(connections)})
+    for start, _length in STALLS if sampled else []:
+        capture.run(start - 0.015, start, sampled, USER, policy="other")
+    return row(capture, component="app:web", host="node-b1-1", observe=observe or throttled(pod=LOST))
+
+
+def confidence(found, cause="cfs-throttle"):
+    return next((known["confidence"] for known in found["causes"] if known["id"] == cause), None)
+
+
+@pytest.mark.parametrize("serving", ["/pod", "/pod/web", "/docker/4711/pod"])
+def test_a_service_whose_control_group_ran_out_of_quota(serving):
+    found = late({"7000": process("batch-job", "/pod"), "8000": process("web", serving)})
     assert found["blame"]["side"] == "application" and found["capture"]["class"] == "R"
     assert {event["class"] for event in found["events"] if event["window"] == "capture"} == {"R"}
     assert (found["trigger"]["comm"], found["trigger"]["pid"], found["trigger"]["cpu"]) == ("batch-job", 7000, None)
     assert found["capture"]["explained"] == {"events": 12, "of": 12} and found["capture"]["confidence"] == "medium"
-    assert "out of CPU quota 12 times" in found["capture"]["sentence"] and "cfs-throttle" in [cause["id"] for cause in found["causes"]]
+    assert "its control group /pod was out of CPU quota 12 times" in found["capture"]["sentence"] and confidence(found) == "probable"
+
+
+@pytest.mark.parametrize("serving", ["/web", "/podium", "/"])
+def test_a_throttled_group_that_the_service_is_not_in_is_not_blamed(serving):
+    found = late({"7000": process("batch-job", "/pod", "ci.service"), "8000": process("web", serving)})
+    (culprit,) = found["capture"]["culprits"]
+    assert (found["trigger"]["comm"], found["trigger"]["pid"], culprit["cgroup"], culprit["events"]) == ("web", 8000, serving, 0)
+    assert confidence(found) is None and found["remedies"] == []
+
+
+def test_of_the_throttled_groups_the_service_s_own_counts():
+    """Though another lost more."""
+    lost = throttled(pod=LOST, ci=(200, 9_000_000))
+    found = late({"7000": process("ci-job", "/ci"), "8000": process("web", "/pod")}, observe=lost, sampled=("ci-job", 7000, 7000))
+    (culprit,) = found["capture"]["culprits"]
+    assert (culprit["comm"], culprit["cgroup"], culprit["confidence"], confidence(found)) == ("web", "/pod", "medium", "probable")
+
+
+@pytest.mark.parametrize(
+    ("processes", "connections"),
+    [
+        ({"7000": process("batch-job", "/pod")}, ()),
+        ({"7000": process("batch-job", "/pod")}, (CONNECTION,)),
+        ({"7000": process("batch-job", "/pod"), "8000": process("web", None) | {"cgroup": None}}, (CONNECTION,)),
+    ],
+    ids=["no connection", "of nobody known", "of a group not known"],
+)
+def test_where_it_is_not_known_who_serves_nothing_is_done_about_a_throttled_group(processes, connections):
+    """It is what stall_remedy_confidence holds back: a suspected cause."""
+    found = late(processes, connections)
+    assert (found["trigger"]["comm"], found["capture"]["confidence"], confidence(found)) == ("batch-job", "low", "suspected")
+    assert "whether the late service runs in that group is not known" in found["capture"]["sentence"]
 
 
 def test_a_group_of_which_nobody_was_seen_is_named_as_a_group():
-    found = row(Capture(), component="app:web", host="node-b1-1", observe=throttled(12, 1_300_000))
+    found = row(Capture(), component="app:web", host="node-b1-1", observe=throttled(pod=LOST))
     assert (found["trigger"]["comm"], found["trigger"]["pid"], found["capture"]["confidence"]) == ("pod", None, "low")
     assert "who of it used that up was not seen" in found["capture"]["sentence"]
 
 
 def test_a_service_that_is_late_by_itself_is_named_by_its_connections():
-    connection = {
-        "local": "10.244.4.1:30080",
-        "peer": "198.18.0.1:40001",
-        "pid": 8000,
-        "comm": "web",
-        "rtt_ms": 0.1,
-        "min_rtt_ms": 0.1,
-        "retransmits": 0,
-        "unread_bytes": 100,
-        "unacked": 0,
-    }
-    found = row(Capture(more={"connections": [connection]}), component="app:web", host="node-b1-1")
+    found = row(Capture(more={"connections": [CONNECTION]}), component="app:web", host="node-b1-1")
     (culprit,) = found["capture"]["culprits"]
     assert (culprit["comm"], culprit["pid"], culprit["class"], culprit["confidence"], culprit["events"]) == ("web", 8000, "R", "low", 0)
+
+
+SYSCALL = "entry_SYSCALL_64_after_hwframe;do_syscall_64"
+COMPACT = "asm_exc_page_fault;handle_mm_fault;__alloc_pages_direct_compact;try_to_compact_pages;compact_zone;isolate_migratepages_block"
+NUMA = "irqentry_exit_to_user_mode;task_work_run;task_numa_work;change_prot_numa;change_protection_range"
+AUDIT = f"{SYSCALL};syscall_exit_work;__audit_syscall_exit;audit_log_exit;audit_log_start"
+RTNL = f"{SYSCALL};__x64_sys_ioctl;dev_ioctl;rtnl_lock;__mutex_lock.constprop.0;mutex_spin_on_owner"
+EEPROM = f"{SYSCALL};__x64_sys_ioctl;sock_ioctl;dev_ioctl;dev_ethtool;ethtool_get_any_eeprom;ixgbe_get_module_eeprom"
+SMAPS = f"{SYSCALL};__x64_sys_read;ksys_read;vfs_read;seq_read_iter;show_smaps_rollup;smap_gather_stats;smaps_pte_range"
+WEB = ("web", 8000, 8001)
+
+
+def counted(reader, start, end):
+    return {reader: {"available": True, "reason": None, "start": start, "end": end, "start_ns": 0, "end_ns": 30 * 10**9, "series": None}}
+
+
+LOGGED = {"counts": {"audit_backlog": 1}, "lines": [{"sequence": 1, "text": "audit: backlog limit exceeded"}], "complete": True}
+REACHED = {
+    "thp-compaction": (COMPACT, counted("vmstat", {"compact_stall": 5}, {"compact_stall": 305}), "probable"),
+    "numa-balancing": (NUMA, counted("vmstat", {"numa_pte_updates": 5}, {"numa_pte_updates": 900_005}), "probable"),
+    "audit": (AUDIT, counted("kernel_log", {}, LOGGED), "probable"),
+    "rtnl": (RTNL, None, "suspected"),
+    "nic-eeprom": (EEPROM, None, "suspected"),
+    "smaps-clear-refs": (SMAPS, None, "suspected"),
+}
+
+
+def ran(stack, share=0.9, task=WEB, stalls=STALLS, observe=None, quiet=None, calls=()):
+    """The row of the host whose task ran so much of each stall of the service `web`, on a CPU that handles no probe."""
+    capture = Capture(more={"connections": [CONNECTION], "processes": {"8000": process("web", "/web", "web.service")}})
+    capture.quiet = quiet or {("other", USER): 500}
+    for start, length in stalls:
+        capture.run(start + 0.002, start + 0.002 + share * length, task, stack, cpu=0, policy="other")
+    for start, path in calls:
+        capture.call(start, 60.0, WEB, path=path, on_cpu_ms=60.0)
+    return row(capture, component="app:web", host="node-b1-1", observe=observe)
+
+
+@pytest.mark.parametrize("cause", REACHED)
+def test_what_the_service_itself_ran_meanwhile_names_the_cause(cause):
+    stack, observe, sure = REACHED[cause]
+    found = ran(stack, observe=observe)
+    assert [(known["id"], known["class"], known["confidence"]) for known in found["causes"]] == [(cause, "R", sure)]
+    (culprit,) = found["capture"]["culprits"]
+    assert culprit["stack"] == stack.split(";") and (culprit["comm"], culprit["unit"], culprit["events"]) == ("web", "web.service", 0)
+    assert "it ran for 30% or more of 12 of 12 stalls" in found["capture"]["sentence"]
+
+
+@pytest.mark.parametrize("cause", REACHED)
+@pytest.mark.parametrize(
+    "changes",
+    [{"share": 0.2}, {"task": ("other", 9000, 9000)}, {"stalls": STALLS[:2]}, {"stalls": [(start + 1, 0.1) for start, _ in STALLS]}],
+    ids=["a little", "of another", "in few stalls", "between the stalls"],
+)
+def test_what_did_not_keep_the_service_names_none(cause, changes):
+    stack, observe, _sure = REACHED[cause]
+    assert ran(stack, observe=observe, **changes)["causes"] == []
+
+
+@pytest.mark.parametrize(("quiet", "as_often"), [({("web", COMPACT): 28_000}, True), ({("web", COMPACT): 2_800}, False)])
+def test_what_the_service_runs_all_the_time_is_held_against_it(quiet, as_often):
+    """By rates: hardly anything else may run on an idle host, so that shares would be alike."""
+    (cause,) = ran(COMPACT, quiet=quiet)["causes"]
+    assert any("which is about as often" in sentence for sentence in cause["evidence"]) is as_often
+
+
+def test_slow_calls_of_the_service_are_its_own_where_they_are_many():
+    starts = [start + 0.01 for start, _ in STALLS]
+    found = ran(USER, share=0.1, calls=[(start, "/proc/self/smaps") for start in starts])
+    (culprit,) = found["capture"]["culprits"]
+    assert (culprit["syscall"], culprit["path"], culprit["calls"][0]["count"]) == ("read", "/proc/self/smaps", 12)
+    assert [(known["id"], known["confidence"]) for known in found["causes"]] == [("smaps-clear-refs", "suspected")]
+    assert "which spends up to 60 ms in read() of /proc/self/smaps" in found["capture"]["sentence"]
+    assert ran(USER, share=0.1, calls=[(start, "/proc/self/smaps") for start in starts[:2]])["causes"] == []

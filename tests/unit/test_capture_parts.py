@@ -4,6 +4,7 @@ import base64
 import copy
 import gzip
 import json
+import os
 import random
 
 import pytest
@@ -361,6 +362,17 @@ def test_a_witness_asks_once_and_knows_threads():
     assert met.processes[1]["comm"]
     assert met.meet(1) is met.processes[1]
     assert met.meet(2**22 + 7)["comm"] is None
+
+
+def test_who_has_a_connection_is_known_by_name_and_group(monkeypatch):
+    own = os.getpid()
+    rows = [{"local": "192.0.2.2:80", "pid": pid} for pid in (own, own, None)]
+    monkeypatch.setattr(session.connections, "survey", lambda: {"rows": rows, "seen": 3, "complete": True})
+    looking = session.Session.__new__(session.Session)
+    looking.witness, looking.capabilities, looking.warnings = witness.Witness(), {}, []
+    looking._look_at_connections()
+    assert looking.connections == rows and list(looking.witness.processes) == [own]
+    assert looking.witness.processes[own]["comm"] and "cpu_cgroup" in looking.witness.processes[own]
 
 
 def result(gaps=0, runs=0, folded=0, calls=0):

@@ -194,3 +194,25 @@ def test_time_that_the_hypervisor_stole_is_nobody_s():
     found = row(of_each(lambda c, a, b: c.gap(a, b).hole(a, b)), observe={"cpu": steal})
     assert found["capture"]["class"] == "X" and found["trigger"] is None
     assert "the hypervisor had taken it" in found["capture"]["sentence"] and found["capture"]["explained"] == {"events": 12, "of": 12}
+
+
+def asked(virtualisation):
+    """Counters of a host that loses no time to a hypervisor."""
+    cpus = {cpu: {"irq": 0, "softirq": 0, "steal": 0, "idle": 0, "total": 3000} for cpu in ("0", "1")}
+    reading = {"ticks_per_s": 100, "cpus": cpus}
+    machine = {"virtualisation": virtualisation, "cpus_online": "0-1"}
+    return {
+        "cpu": {"available": True, "reason": None, "start": reading, "end": reading, "series": None},
+        "machine": {"available": True, "reason": None, "start": machine, "end": None, "series": None},
+    }
+
+
+def test_that_no_cpu_ran_is_the_firmware_s_on_bare_metal_alone():
+    capture = of_each(lambda c, a, b: c.gap(a, b).hole(a, b, cpu=0).hole(a, b, cpu=1))
+    found = row(capture, observe=asked(None))
+    assert found["capture"]["class"] == "X" and found["trigger"] is None and found["capture"]["explained"] == {"events": 12, "of": 12}
+    assert [(cause["id"], cause["confidence"]) for cause in found["causes"]] == [("smi", "suspected")]
+    assert "no hypervisor had taken them: the firmware may have" in found["capture"]["sentence"]
+    assert row(capture, observe=asked("KVM"))["causes"] == [] and row(capture)["causes"] == []
+    alone = of_each(lambda c, a, b: c.gap(a, b).hole(a, b, cpu=1))
+    assert row(alone, observe=asked(None))["capture"]["class"] is None, "one CPU that is not sampled may have interrupts off"

@@ -175,6 +175,44 @@ def test_samples_that_show_another_task_on_the_cpu_overrule_the_packet_log(direc
     assert row["trigger"]["comm"] == "agent" and row["capture"]["culprits"][0]["confidence"] == "low"
 
 
+TOTALS = "\n".join(
+    (
+        "curl;entry_SYSCALL_64_fastpath;do_syscall_64;sys_read 12",
+        f"{IDLE} 90000",
+        "java;[unknown];Interpreter;call_stub 5000",
+        f"{DRAIN.format(11)} 40",
+        "node;[unknown];uv_run 7",
+    )
+)
+
+
+@pytest.mark.parametrize(
+    ("stacks", "why"),
+    [
+        (TOTALS, "its stacks have counts"),
+        ("\n".join(sorted(line.rpartition(" ")[0] for line in TOTALS.splitlines())), "its stacks are sorted, each once"),
+        ("\n".join(sorted(f"{line.rpartition(' ')[0]} 1" for line in TOTALS.splitlines())), "its stacks are sorted, each once"),
+    ],
+    ids=["counts", "sorted", "counts of one"],
+)
+def test_stacks_that_were_added_up_say_nothing_about_what_ran_before(directory, stacks, why):
+    """What stands before the thread for packets there is what comes before it in the alphabet, or as the file was put together."""
+    before = bad(findings(directory))
+    (directory / "12-perf.folded").write_text(stacks + "\n")
+    found = findings(directory)
+    row = bad(found)
+    assert (row["trigger"], row["causes"], row["blame"]) == (before["trigger"], before["causes"], before["blame"])
+    assert [said for said in found["warnings"] if "12-perf.folded" in said and why in said and "give the output of perf script" in said]
+    assert "not known: what ran on the CPU meanwhile (stacks without their order)" in row["capture"]["missing"]
+
+
+def test_stacks_that_were_added_up_leave_those_in_order_their_say(directory):
+    (directory / "12-perf.folded").write_text(TOTALS)
+    (directory / "13-stacks.txt").write_text(samples(MEMORY_STAT.replace("cadvisor", "agent")))
+    row = bad(findings(directory))
+    assert row["trigger"]["comm"] == "agent" and not any("without their order" in said for said in row["capture"]["missing"])
+
+
 def test_a_packet_log_of_another_time_is_not_joined(directory):
     shutil.copy(directory / "07-bcc-icmp_echo.log", directory / "09-bcc-icmp_echo-stalls.log")
     row = bad(findings(directory))

@@ -5,7 +5,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from ansible_collections.fleet.stall.plugins.plugin_utils.stalls_join import Event, Stall
-from ansible_collections.fleet.stall.plugins.plugin_utils.timeline import EXPLAINED, explain, with_steal
+from ansible_collections.fleet.stall.plugins.plugin_utils.taken import with_firmware, with_steal
+from ansible_collections.fleet.stall.plugins.plugin_utils.timeline import EXPLAINED, explain
 from tests.unit.simcapture import IDLE, KSOFTIRQD, NAPI, POLL, READER, TIMER, UNLOCK, USER, Capture, stalled
 from tests.unit.simfleet import EPOCH_S
 
@@ -106,6 +107,32 @@ def test_a_hole_is_the_hypervisor_s_where_it_stole_as_much():
     assert with_steal([one(capture)], {1: 10_000_000, 0: 10**9})[0].klass == "I"
     ran = with_steal([one(stalled([(2.0, 0.118)]))], {1: 10**9})[0]
     assert (ran.klass, ran.blocker.task.comm) == ("T", "smaps-reader")
+
+
+def holes(*cpus):
+    capture = Capture().gap(2, 2.118)
+    for cpu in cpus:
+        capture.hole(2.001, 2.117, cpu=cpu)
+    return capture
+
+
+NONE_STOLEN = {0: 0, 1: 0}
+FIRMWARE = {
+    "of all CPUs at once": (holes(0, 1), NONE_STOLEN, False, "X"),
+    "of one CPU alone, which may have interrupts off": (holes(1), NONE_STOLEN, False, None),
+    "of a virtual machine": (holes(0, 1), NONE_STOLEN, True, None),
+    "of a machine that does not say what it is": (holes(0, 1), NONE_STOLEN, None, None),
+    "of which time was stolen": (holes(0, 1), {0: 10_000_000, 1: 0}, False, None),
+    "of which it is not known whether time was stolen": (holes(0, 1), {}, False, None),
+    "ended by a task that had interrupts off": (holes(0, 1).run(2.117, 2.118, READER, UNLOCK), NONE_STOLEN, False, "I"),
+    "where only one CPU was sampled": (Capture(more={"cpus": [1]}).gap(2, 2.118).hole(2.001, 2.117), NONE_STOLEN, False, None),
+}
+
+
+@pytest.mark.parametrize(("capture", "stolen", "is_virtual", "klass"), FIRMWARE.values(), ids=FIRMWARE.keys())
+def test_a_hole_is_the_firmware_s_where_no_cpu_ran_and_none_was_stolen(capture, stolen, is_virtual, klass):
+    found = with_firmware([one(capture)], capture.json(), stolen, is_virtual)[0]
+    assert (found.klass, found.note == "firmware") == (klass, klass == "X")
 
 
 @pytest.mark.parametrize("offset_s", [0.0, 60.0, -3600.0])

@@ -164,6 +164,8 @@ class Session:
         try:
             found = connections.survey()
             self.connections = found["rows"]
+            for pid in {row["pid"] for row in self.connections} - {None}:
+                self.witness.meet(pid)
             partly = (
                 None if found["complete"] else f"only {found['seen']} connections were looked at: there was no time or no room for the rest"
             )

@@ -125,6 +125,11 @@ def _one(path: Path, found: Logs, unknown: list[str], slow_call_ms: float) -> No
     found.logs.append(Log(path.name, kind, content, said))
     if omitted := getattr(content, "omitted", 0):
         found.warnings.append(f"{printable(path.name, 80)}: {omitted} rows more than are kept were left out")
+    if totals := getattr(content, "totals", ""):
+        found.warnings.append(
+            f"{printable(path.name, 80)}: {totals}, so that what ran before what is not known, and nobody is looked for in it: "
+            "give the output of perf script"
+        )
 
 
 def recognise(head: bytes) -> tuple[str | None, str]:

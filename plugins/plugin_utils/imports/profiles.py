@@ -13,8 +13,9 @@ import re
 from collections import Counter, defaultdict, deque
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
-from itertools import chain, islice
+from itertools import chain, islice, pairwise
 from statistics import median_low
+from typing import NamedTuple
 
 from ansible_collections.fleet.stall.plugins.module_utils.profile import perfscript, runs
 from ansible_collections.fleet.stall.plugins.module_utils.profile.sample import IDLE, USER, Counts, Sample
@@ -30,7 +31,6 @@ LOOK_BACK_NS = 1000 * MS
 LOOKED_AT = 2000
 HAND_OVERS_LIMIT = 5000
 STACKS_LIMIT = 50_000
-REPEAT_LIMIT = 100_000
 EXPLAINED = 0.7
 _PERIOD_NS = (10_000, 100 * MS)
 
@@ -52,7 +52,10 @@ class HandOver:
 
 @dataclass(slots=True)
 class Profile:
-    """``cpus``: those with samples; -1: the recording does not say. ``counts``: (comm, folded stack) -> samples, all of it."""
+    """``cpus``: those with samples; -1: the recording does not say. ``counts``: (comm, folded stack) -> samples, all of it.
+
+    ``totals``: why that is all that there is, and no hand-over; empty where the samples are in the order of time.
+    """
 
     hand_overs: list[HandOver] = field(default_factory=list)
     cpus: set[int] = field(default_factory=set)
@@ -61,6 +64,7 @@ class Profile:
     skipped: int = 0
     omitted: int = 0
     period_ns: int = PERIOD_NS
+    totals: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,18 +104,41 @@ def read_script(lines: Iterable[str], hz: float | None = None) -> Profile:
 
 
 def read_folded(lines: Iterable[str], hz: float | None = None) -> Profile:
-    """Of lines `comm;frame;..;frame`, one a sample, or with a count. The CPU is that of the one ksoftirqd/N in it. Never raises."""
+    """Of lines `comm;frame;..;frame`, one a sample. The CPU is that of the one ksoftirqd/N in it. Never raises.
+
+    Stacks with counts, as stackcollapse-perf.pl adds them up and sorts them, have lost the order: the alphabet has put them side by side.
+    """
     counts = Counts()
     period_ns = round(1e9 / hz) if hz else PERIOD_NS
-    samples = list(islice(_unfold(lines, period_ns, counts), STACKS_LIMIT * 4))
-    cpus = {cpu for sample in samples if (cpu := cpu_of(sample.comm)) is not None}
-    cpu = cpus.pop() if len(cpus) == 1 else -1
-    profile = _read((sample._replace(cpu=cpu) for sample in samples), 1e9 / period_ns)
+    rows = list(islice(_unfold(lines, period_ns, counts), STACKS_LIMIT * 4))
+    if totals := _why_totals(rows):
+        profile = Profile(period_ns=period_ns, totals=totals)
+        for row in rows:
+            profile.counts[row.sample.comm, ";".join(row.sample.frames)] += row.samples
+            profile.samples += row.samples
+    else:
+        cpus = {cpu for row in rows if (cpu := cpu_of(row.sample.comm)) is not None}
+        cpu = cpus.pop() if len(cpus) == 1 else -1
+        profile = _read((row.sample._replace(cpu=cpu) for row in rows), 1e9 / period_ns)
     profile.skipped = counts.skipped
     return profile
 
 
-def _unfold(lines: Iterable[str], period_ns: int, counts: Counts) -> Iterator[Sample]:
+class _Row(NamedTuple):
+    stack: str
+    samples: int
+    sample: Sample
+
+
+def _why_totals(rows: list[_Row]) -> str:
+    if any(row.samples > 1 for row in rows):
+        return "its stacks have counts"
+    if len(rows) > 1 and all(row.stack < following.stack for row, following in pairwise(rows)):
+        return "its stacks are sorted, each once"
+    return ""
+
+
+def _unfold(lines: Iterable[str], period_ns: int, counts: Counts) -> Iterator[_Row]:
     at = 0
     for line in lines:
         if _BREAK.fullmatch(line):
@@ -126,9 +153,9 @@ def _unfold(lines: Iterable[str], period_ns: int, counts: Counts) -> Iterator[Sa
             comm, tid = named[1], int(named[3])
             pid = int(named[2]) if named[2] and named[2] != "?" else tid
         frames = tuple(frame for frame in row[2].split(";") if frame)
-        for _ in range(min(REPEAT_LIMIT, int(row[3] or 1))):
-            at += period_ns
-            yield Sample(at, -1, pid, tid, comm, frames if _in_kernel(comm, frames) else (USER,))
+        at += period_ns
+        sample = Sample(at, -1, pid, tid, comm, frames if _in_kernel(comm, frames) else (USER,))
+        yield _Row(f"{row[1]};{row[2]}", int(row[3] or 1), sample)
 
 
 def _in_kernel(comm: str, frames: tuple[str, ...]) -> bool:

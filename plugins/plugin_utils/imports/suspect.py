@@ -118,11 +118,13 @@ def _before(found: Suspicion) -> tuple[Task, int] | None:
 
 def _sampled(found: Suspicion, profiles: Sequence[Log], stall_ms: float) -> Blocker | None:
     """The task that the CPU samples show before hand-overs; one that was on another CPU than the probes is told and left out."""
-    if not profiles:
-        found.missing.append("not known: what ran on the CPU meanwhile (no CPU samples)")
+    in_order = [log.content for log in profiles if not log.content.totals]
+    if not in_order:
+        why = "stacks without their order" if profiles else "no CPU samples"
+        found.missing.append(f"not known: what ran on the CPU meanwhile ({why})")
         return None
     cpu = found.joined.cpu if found.joined else None
-    seen = [one for log in profiles if (one := blocker(log.content, stall_ms, cpu))]
+    seen = [one for profile in in_order if (one := blocker(profile, stall_ms, cpu))]
     if not seen:
         found.missing.append("the CPU samples show no task that had a CPU for as long as a stall before a thread for packets took over")
         return None
