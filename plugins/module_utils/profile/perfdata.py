@@ -31,7 +31,7 @@ from ansible_collections.fleet.stall.plugins.module_utils.profile.tasks import C
 
 BLOCK_BYTES = 1 << 20
 QUEUE_LIMIT = 300000
-CACHE_LIMIT = 8192
+CACHE_LIMIT = 4096
 
 LOST, COMM, FORK, SAMPLE, LOST_SAMPLES = 2, 3, 7, 9, 13
 HEADER_ATTR, TRACING_DATA, FINISHED_ROUND = 64, 66, 68
