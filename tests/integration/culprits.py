@@ -1,20 +1,23 @@
-"""Hold whom a capture names against who the injectors were, event by event."""
+"""Hold whom a capture names against who the injectors were, stall by stall."""
 
 from __future__ import annotations
 
 import re
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 
-from .truth import overlap
+from .truth import Interval, overlap
 
 MS = 1_000_000
 # Below, an event may be this machine's own
 LEAST_MS = 20.0
+# From here on a stall can't fall between the probes; see truth.py
+SURE_MS = 30.0
 
 
 @dataclass
 class Score:
-    """`events`: stalls of a capture window that an injector made; `misses`: a sentence for each that is told wrongly."""
+    """`events`: stalls that an injector made while a host was captured; `misses`: a sentence for each told wrongly, or not at all."""
 
     events: int = 0
     misses: list[str] = field(default_factory=list)
@@ -30,37 +33,61 @@ class Score:
         return "\n".join([f"{self.events - len(self.misses)} of {self.events} events are right", *self.misses])
 
 
-def score(row: dict, truth: list[dict], expected: list[dict], stall_cpu: int, captured: tuple[int, int]) -> Score:
+def score(row: dict, truth: list[dict], expected: list[dict], stall_cpu: int, captured: Interval) -> Score:
     """Judge one host.
 
     :param row: of the findings
     :param truth: lines of the injectors' truth files
     :param expected: the culprits of the scenario, see tests/lab/scenario.py
-    :param captured: begin and end of the capture; what reaches beyond is not judged
+    :param captured: begin and end of the time in which the host was both captured and probed; what reaches beyond is not judged
     """
     result = Score()
-    named = {culprit["pid"]: culprit for culprit in (row["capture"] or {}).get("culprits", [])}
-    for event in row["events"]:
-        span = (event["start_ns"], event["start_ns"] + int(event["duration_ms"] * MS))
-        if event["window"] != "capture" or event["duration_ms"] < LEAST_MS or span[0] < captured[0] or span[1] > captured[1]:
-            continue
-        made = max(truth, key=lambda entry: overlap((entry["start_ns"], entry["end_ns"]), span), default=None)
-        if made is None or overlap((made["start_ns"], made["end_ns"]), span) <= 0:
+    culprits = (row["capture"] or {}).get("culprits", [])
+    events = [(event, _span(event)) for event in row["events"] if event["window"] == "capture"]
+    for event, span in events:
+        made = max(truth, key=lambda entry: overlap(_made(entry), span), default=None)
+        if event["duration_ms"] < LEAST_MS or not _within(span, captured) or made is None or overlap(_made(made), span) <= 0:
             continue
         result.events += 1
         want = next((culprit for culprit in expected if culprit["comm"] == made["comm"]), None)
         assert want, f"the scenario expects nobody called {made['comm']}"
-        wrong = _wrong(event, made, want, named, stall_cpu)
+        wrong = _wrong(event, made, want, culprits, stall_cpu)
         if wrong:
             result.misses.append(f"{row['host']} {event['start']} {event['duration_ms']:.0f} ms by {made['comm']}: {'; '.join(wrong)}")
+    for entry in unseen(truth, [span for _event, span in events], captured):
+        result.events += 1
+        after_s, length_ms = (entry["start_ns"] - captured[0]) / 1e9, (entry["end_ns"] - entry["start_ns"]) / MS
+        result.misses.append(f"{row['host']} {length_ms:.0f} ms by {entry['comm']}, {after_s:.3f} s after its capture began: no event")
     return result
 
 
-def _wrong(event: dict, made: dict, want: dict, named: dict, stall_cpu: int) -> list[str]:
+def unseen(truth: list[dict], spans: Sequence[Interval], captured: Interval) -> Iterator[dict]:
+    """The stalls wholly in the time of the capture that are long enough to be seen, and of which no event has any part."""
+    for entry in truth:
+        long = entry["end_ns"] - entry["start_ns"] >= SURE_MS * MS
+        if long and _within(_made(entry), captured) and not any(overlap(_made(entry), span) > 0 for span in spans):
+            yield entry
+
+
+def _made(entry: dict) -> Interval:
+    return entry["start_ns"], entry["end_ns"]
+
+
+def _span(event: dict) -> Interval:
+    return event["start_ns"], event["start_ns"] + int(event["duration_ms"] * MS)
+
+
+def _within(span: Interval, window: Interval) -> bool:
+    return window[0] <= span[0] and span[1] <= window[1]
+
+
+def _wrong(event: dict, made: dict, want: dict, culprits: list[dict], stall_cpu: int) -> list[str]:
     if want["class"] == "R":
-        return _differences(("class", "R", event["class"]))
+        # The service was late on no particular CPU: the event names nobody, the capture does for all of them
+        late = next((culprit for culprit in culprits if culprit["class"] == "R"), {})
+        return _differences(("class", "R", event["class"]), *((key, made[key], late.get(key)) for key in ("comm", "pid")))
     blocker = event["blocker"] or {}
-    culprit = named.get(blocker.get("pid"), {})
+    culprit = next((culprit for culprit in culprits if culprit["pid"] == blocker.get("pid")), {})
     return [
         *_differences(
             ("comm", made["comm"], blocker.get("comm")),

@@ -40,6 +40,14 @@ class Run:
         """Host -> suspect or control."""
         return json.loads((self.dir / "capture" / "manifest.json").read_text())["run"]["captured"]
 
+    def capture_span(self, name: str) -> tuple[int, int]:
+        """From when to when a host was captured and every source of it probed, in nanoseconds of the lab's one clock."""
+        flows = json.loads((self.dir / "capture" / "manifest.json").read_text())["flows"]
+        sources = {flow["source"] for flow in flows if flow["target"] == name}
+        looks = [self.dir / "capture" / "evidence" / source / "observe.json" for source in sources]
+        clocks = [self.capture_of(name)["clock"], *(json.loads(look.read_text())["clock"] for look in looks)]
+        return max(clock["started_ns"] for clock in clocks), min(clock["ended_ns"] for clock in clocks)
+
     def capture_of(self, name: str) -> dict:
         return json.loads((self.dir / "capture" / "evidence" / name / "capture.json").read_text())
 

@@ -24,14 +24,12 @@ def named(row: dict) -> list[dict]:
 
 def called(want: dict) -> list[str]:
     """How the culprits of a host are to be named: patterns."""
-    return [culprit.get("named", re.escape(culprit["comm"])) for culprit in want.get("culprits", [])]
+    return [re.escape(culprit["comm"]) for culprit in want.get("culprits", [])]
 
 
 def scored(done, host: str) -> Score:
-    clock = done.run.capture_of(host)["clock"]
     expected = done.expected["hosts"][host]["culprits"]
-    span = (clock["started_ns"], clock["ended_ns"])
-    return score(done.run.host(host), done.who[host], expected, preflight.stall_cpu(), span)
+    return score(done.run.host(host), done.who[host], expected, preflight.stall_cpu(), done.run.capture_span(host))
 
 
 @pytest.fixture(scope="module")

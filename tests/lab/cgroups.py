@@ -31,6 +31,12 @@ def create(name: str, quota_us: int, period_us: int) -> Path:
     return group
 
 
+def throttled(group: Path) -> int:
+    """How often it has run out of its quota so far."""
+    lines = (line.split() for line in (group / "cpu.stat").read_text().splitlines())
+    return next(int(value) for name, value in lines if name == "nr_throttled")
+
+
 def names(prefix: str) -> list[str]:
     try:
         return sorted(path.name for path in cpu_root().iterdir() if path.is_dir() and path.name.startswith(prefix))

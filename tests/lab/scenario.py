@@ -48,9 +48,8 @@ def expected(scenario: Scenario, lab: Topology) -> dict:
     """What the findings must be, with a row for every host.
 
     {scenario, hosts: {name: {status: [any of these], side, layer, rank, truth, culprits}}, coincident: [{component: "path:rack_a2"}]}; a
-    key that is absent is not checked. truth: whose truth file it is, if not the host's. culprits: [{comm, named? (where it is not by
-    comm), class, syscall, path, on_stall_cpu}], whom a capture must name, and nobody else; absent, nobody. named, syscall and path are
-    patterns.
+    key that is absent is not checked. truth: whose truth file it is, if not the host's. culprits: [{comm, class, syscall, path,
+    on_stall_cpu}], whom a capture must name, and nobody else; absent, nobody. syscall and path are patterns.
     """
     rows = {host.name: {"status": scenario.expect.get("others", ["clear"])} for host in lab.hosts}
     for name, row in scenario.expect.get("hosts", {}).items():

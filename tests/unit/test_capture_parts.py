@@ -1,4 +1,4 @@
-"""The smaller parts of a capture: plan, clock, recorder's command, stacks near gaps, suspects, size of the result."""
+"""The smaller parts of a capture: plan, clock, recorder's command, suspects, size of the result."""
 
 import base64
 import copy
@@ -18,14 +18,11 @@ from ansible_collections.fleet.stall.plugins.module_utils.capture import (
     recorder,
     rxtrace,
     session,
-    stacks,
     witness,
 )
 from ansible_collections.fleet.stall.plugins.module_utils.capture import plan as plans
 from ansible_collections.fleet.stall.plugins.module_utils.capture.gaps import Late
 from ansible_collections.fleet.stall.plugins.module_utils.capture.rxlines import SlowCall
-from ansible_collections.fleet.stall.plugins.module_utils.profile.sample import Sample
-from tests.unit.perf_writer import Writer
 
 MS = 1000000
 FLOW = {
@@ -139,125 +136,8 @@ def test_what_perf_is_called_with():
     assert "--overwrite" not in plain and f"--max-size={1 << 20}B" in plain
 
 
-def sample(at_ms, cpu=0, pid=1, comm="a", frames=("x", "y")):
-    return Sample(int(at_ms * MS), cpu, pid, pid, comm, frames)
-
-
 def gap(start_ms, end_ms, cpu=0):
     return {"start_ns": start_ms * MS, "end_ns": end_ms * MS, "cpu": cpu, "handled": []}
-
-
-def recording(samples, spans):
-    return stacks.Recording(sorted(samples), [(start * MS, end * MS) for start, end in spans], [0, 1], [])
-
-
-@pytest.mark.parametrize(
-    ("samples", "expected"),
-    [
-        ([], []),
-        ([sample(1)], []),
-        ([sample(1), sample(5)], [(1, 5)]),
-        ([sample(1), sample(3, cpu=1), sample(8), sample(9, cpu=1)], [(3, 8)]),
-        ([sample(1), sample(2), sample(8, cpu=1), sample(9, cpu=1)], []),
-    ],
-)
-def test_covered(samples, expected):
-    assert [(start // MS, end // MS) for start, end in stacks.covered(samples)] == expected
-
-
-@pytest.mark.parametrize(
-    ("room", "cpus", "expected", "whole"),
-    [
-        (8, {1}, [(at, cpu) for at in range(4) for cpu in (0, 1)], True),
-        (7, {1}, [(at, 1) for at in range(4)], False),
-        (3, {1}, [(at, 1) for at in range(3)], False),
-        (3, set(), [(0, 0), (0, 1), (1, 0)], False),
-        (0, {1}, [], False),
-    ],
-)
-def test_of_too_many_samples_those_of_the_cpus_at_fault_are_kept(room, cpus, expected, whole):
-    samples = [sample(at, cpu=cpu) for at in range(4) for cpu in (0, 1)]
-    kept, was_whole = stacks._within(iter(samples), room, cpus)
-    assert ([(each.time_ns // MS, each.cpu) for each in kept], was_whole) == (expected, whole)
-
-
-def test_samples_are_bounded_over_all_recordings_of_a_host_with_many_cpus(tmp_path, monkeypatch):
-    """128 CPUs, three stalls: none of the recordings is given up for the ones before it."""
-    monkeypatch.setattr(stacks, "MOST_SAMPLES", 1000)
-    paths = [tmp_path / str(number) for number in range(3)]
-    for number, path in enumerate(paths):
-        writer = Writer()
-        for cpu in range(128):
-            for at in range(10):
-                writer.sample((1000 * number + at) * MS, cpu, 10)
-        path.write_bytes(writer.file())
-    found = stacks.read([str(path) for path in paths], {3, 77})
-    assert len(found.samples) == 60
-    assert [(start // MS, end // MS) for start, end in found.spans] == [(0, 9), (1000, 1009), (2000, 2009)]
-    assert found.problems[-1] == (
-        "of 3 recordings 3 held more samples than there is room for (1000): only the CPUs whose probes waited (3, 77) were read"
-    )
-
-
-def test_recordings_that_there_is_no_time_for_are_not_begun(tmp_path, monkeypatch):
-    """A look at the clock before each of three: the third is too late."""
-    clock = iter([1.0, 2.0, 3.0])
-    monkeypatch.setattr(stacks.time, "monotonic", lambda: next(clock))
-    paths = [tmp_path / str(number) for number in range(3)]
-    for number, path in enumerate(paths):
-        writer = Writer()
-        writer.sample(number * MS, 0, 10)
-        path.write_bytes(writer.file())
-    found = stacks.read([str(path) for path in paths], (), 3.0)
-    assert [each.time_ns // MS for each in found.samples] == [0, 1]
-    assert found.problems[-1] == "of 3 recordings the last 1 were not read: there was no time"
-
-
-@given(
-    st.lists(st.tuples(st.integers(0, 100), st.integers(0, 20)).map(lambda at: (at[0], at[0] + at[1]))),
-    st.integers(0, 120),
-    st.integers(0, 30),
-)
-def test_windows_touch_as_their_definition_says(spans, start, length):
-    expected = any(a <= start + length and start <= b for a, b in spans)
-    assert stacks.Windows(spans).touch(start, start + length) == expected
-
-
-@pytest.mark.parametrize(("apart", "expected"), [(0, [(0, 5), (7, 9)]), (2, [(0, 9)])])
-def test_joined(apart, expected):
-    assert stacks.joined([(7, 9), (0, 4), (3, 5)], apart) == expected
-
-
-def test_runs_near_gaps_are_kept_and_the_longest_elsewhere(monkeypatch):
-    monkeypatch.setattr(stacks, "MOST_ELSEWHERE", 1)
-    near = [sample(at) for at in range(1000, 1100)] + [sample(at, pid=2, comm="b") for at in range(1100, 1102)]
-    far = [sample(at, pid=3, comm="c") for at in range(3000, 3010)] + [sample(at, pid=4, comm="d") for at in range(3010, 3050)]
-    found, holes = stacks.timed(recording(near + far, [(0, 5000)]), [gap(1000, 1100)], MS)
-    assert [(run.comm, run.samples) for run in found] == [("a", 100), ("d", 40)]
-    assert holes is None
-
-
-def test_holes_are_those_within_one_recording_and_near_a_gap():
-    idle = [Sample(at * MS, 0, 0, 0, "swapper", ("cpu_idle",)) for at in list(range(1000, 1020)) + list(range(1080, 1100))]
-    given_recording = recording(idle, [(1000, 1099)])
-    assert [hole[0] for hole in stacks.timed(given_recording, [gap(1020, 1080)], MS)[1]] == [0]
-    assert stacks.timed(given_recording, [gap(3000, 3100)], MS)[1] == []
-    assert stacks.timed(given_recording._replace(spans=[(1000 * MS, 1019 * MS), (1080 * MS, 1099 * MS)]), [gap(1020, 1080)], MS)[1] == []
-
-
-def test_folded_in_gaps_and_in_quiet():
-    samples = [sample(at) for at in range(1000, 1100)] + [sample(at, pid=2, comm="b") for at in range(2000, 2010)]
-    samples += [sample(at, cpu=1, pid=3, comm="c") for at in range(1000, 1100)] + [Sample(2500 * MS, 0, 0, 0, "swapper", ("idle",))]
-    found = stacks.folded(recording(samples, [(500, 3000)]), [gap(1000, 1099)])
-    assert found["gaps"] == {("a", "x;y"): 100}
-    assert found["quiet"] == {("b", "x;y"): 10}
-    assert found["gaps_s"] == pytest.approx(0.099)
-    assert found["quiet_s"] == pytest.approx(2.5 - 0.169)
-
-
-def test_folded_without_gaps_is_quiet_on_all_cpus():
-    found = stacks.folded(recording([sample(1), sample(2, cpu=1)], [(0, 1000)]), [])
-    assert (found["gaps"], found["gaps_s"], found["quiet"], found["quiet_s"]) == ({}, 0.0, {("a", "x;y"): 2}, 2.0)
 
 
 def call(start_ms, length_ms, pid=9, cpu=0, name="read"):

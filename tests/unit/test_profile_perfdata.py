@@ -25,16 +25,15 @@ from tests.unit.perf_writer import CALLCHAIN, CPU, ID, IDENTIFIER, IP, PERIOD, R
 
 NAMES = ["entry", "do_syscall_64", "ksys_read", "vfs_read", "memcg_stat_show", "do_idle"]
 LIBC = 0x7F0000001000
+MS = 1000000
 
-# The samples of the file that is named first, and nothing kept
-IN_ORDER = """
+# What a capture does with the file, or with none
+CAPTURED = """
 import sys
-from ansible_collections.fleet.stall.plugins.module_utils.profile import kallsyms, perfdata, sample
-try:
-    with open(sys.argv[1], "rb") as stream:
-        sum(1 for _ in perfdata.in_time_order(stream, kallsyms.Symbols.load(sys.argv[2])))
-except sample.ProfileError:
-    assert sys.argv[1] == "/dev/null"
+from ansible_collections.fleet.stall.plugins.module_utils.capture import stacks
+gaps = [{"start_ns": at * 10**9, "end_ns": at * 10**9 + 10**8, "cpu": at % 4} for at in range(15)]
+found = stacks.read(sys.argv[1:], gaps, 10**6, {0, 1, 2, 3})
+assert bool(found.cpus) == bool(sys.argv[1:]), found
 """
 
 
@@ -82,7 +81,7 @@ def test_samples_are_named_and_put_in_order(kernel, order):
     counts = Counts()
     data = usual(Writer(order), at).file()
     assert list(perfdata.in_time_order(io.BytesIO(data), symbols, counts)) == EXPECTED
-    assert vars(counts) == {"samples": 5, "lost": 3, "skipped": 0, "unordered": 0, "ended_at": None}
+    assert vars(counts) == {"samples": 5, "lost": 3, "skipped": 0, "unordered": 0, "crowded": False, "ended_at": None}
     assert [sample.time_ns for sample in read(data, symbols)] == [100, 300, 200, 400, 250]
 
 
@@ -130,7 +129,7 @@ def test_a_task_that_is_renamed_without_end_takes_no_time_and_memory(pipe, tmp_p
     with path.open("rb") as stream:
         assert len(list(perfdata.read(stream, None))) == 1
     assert process_time() - began < 10
-    assert peak_bytes(IN_ORDER, path, os.devnull) - peak_bytes(IN_ORDER, os.devnull, os.devnull) < 60_000_000
+    assert peak_bytes(CAPTURED, path) - peak_bytes(CAPTURED) < 60_000_000
 
 
 @pytest.mark.parametrize("fields", [USUAL, USUAL & ~IDENTIFIER, USUAL & ~IDENTIFIER | ID, USUAL & ~PERIOD, USUAL | READ])
@@ -272,16 +271,12 @@ def test_memory_does_not_grow_with_the_file(kernel, tmp_path):
         writer = Writer()
         for number in range(rounds):
             for _ in range(100):
-                writer.sample(
-                    number * 1000 + draw.randrange(1000), draw.randrange(4), draw.randrange(9), [at[draw.choice(NAMES)]], [LIBC] * 60
-                )
+                time = number * 25 * MS + draw.randrange(25 * MS)
+                writer.sample(time, draw.randrange(4), draw.randrange(9), [at[draw.choice(NAMES)]], [LIBC] * 60)
             writer.record(perf_writer.ROUND, b"")
         path = tmp_path / str(rounds)
         path.write_bytes(writer.file())
         return path
-
-    def peak(path):
-        return peak_bytes(IN_ORDER, path, symbols._path) - peak_bytes(IN_ORDER, os.devnull, symbols._path)
 
     few, many = file(100), file(600)
     with many.open("rb") as stream:
@@ -290,7 +285,41 @@ def test_memory_does_not_grow_with_the_file(kernel, tmp_path):
     # both are larger than the three blocks that are held at most
     more = many.stat().st_size - few.stat().st_size
     assert few.stat().st_size > 3 * perfdata.BLOCK_BYTES and more > 20 * perfdata.BLOCK_BYTES
-    assert peak(many) - peak(few) < 0.1 * more
+    assert peak_bytes(CAPTURED, many) - peak_bytes(CAPTURED, few) < 0.1 * more
+
+
+@pytest.mark.parametrize(
+    ("limit", "first", "expected", "crowded"),
+    [
+        (9, {1}, [(at, cpu) for at in range(4) for cpu in (0, 1)], False),
+        (8, {1}, [(at, 1) for at in range(4)], True),
+        (3, {1, 7}, [(at, 1) for at in range(4)], True),
+        (1, {7}, [], True),
+        (9, set(), [(at, cpu) for at in range(4) for cpu in (0, 1)], False),
+    ],
+)
+def test_of_too_many_samples_those_of_the_first_cpus_are_kept(monkeypatch, limit, first, expected, crowded):
+    monkeypatch.setattr(perfdata, "QUEUE_LIMIT", limit)
+    writer, counts = Writer(), Counts()
+    for at in range(4):
+        for cpu in (0, 1):
+            writer.sample(at, cpu, 1)
+    found = perfdata.in_time_order(io.BytesIO(writer.file()), None, counts, first)
+    assert ([(sample.time_ns, sample.cpu) for sample in found], counts.crowded) == (expected, crowded)
+
+
+@given(st.lists(st.lists(st.tuples(st.integers(0, 99), st.integers(0, 2)), max_size=20), max_size=8))
+def test_by_rounds_and_by_a_sort_the_samples_are_the_same(rounds):
+    writer = Writer()
+    for number, times in enumerate(rounds):
+        # a CPU whose buffer was read first may have more, not yet read, that is older than what another's had
+        for time, cpu in times:
+            writer.sample(number * 50 + time, cpu, time)
+        writer.record(perf_writer.ROUND, b"")
+    data, counts = writer.file(), Counts()
+    found = list(perfdata.in_time_order(io.BytesIO(data), None, counts))
+    assert sorted(found) == sorted(read(data)) and counts.unordered == 0
+    assert [sample.time_ns for sample in found] == sorted(sample.time_ns for sample in found)
 
 
 @pytest.fixture(scope="module")

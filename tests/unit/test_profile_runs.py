@@ -34,8 +34,19 @@ def timeline(*pieces, cpu=11, start=1000 * MS, period=MS):
     return samples
 
 
+def collapse(samples):
+    """All runs, by start."""
+    return sorted(runs.stream(sorted(samples), MS), key=lambda run: (run.start_ns, run.cpu))
+
+
+def holes(samples):
+    found: runs.Holes = {}
+    collections.deque(runs.stream(samples, MS, found), maxlen=0)
+    return sorted((cpu, start, end) for (cpu, end), start in found.items())
+
+
 def seen(samples):
-    return [(run.comm, round((run.end_ns - run.start_ns) / MS), run.samples) for run in runs.collapse(samples, MS)]
+    return [(run.comm, round((run.end_ns - run.start_ns) / MS), run.samples) for run in collapse(samples)]
 
 
 @pytest.mark.parametrize(
@@ -85,7 +96,7 @@ def test_runs(pieces, expected):
 
 
 def test_a_run_s_fields():
-    (run,) = runs.collapse(timeline(("cadvisor", READ, 3), ("cadvisor", READ_DEEPER, 5), ("cadvisor", USER, 2), ("cadvisor", READ, 1)), MS)
+    (run,) = collapse(timeline(("cadvisor", READ, 3), ("cadvisor", READ_DEEPER, 5), ("cadvisor", USER, 2), ("cadvisor", READ, 1)))
     assert (run.start_ns, run.end_ns, run.cpu, run.pid, run.tid) == (999500000, 1010500000, 11, 10137, 10137)
     assert run.kernel == round(9 / 11, 3)
     assert run.stacks == [(";".join(READ_DEEPER), 5), (";".join(READ), 4), ("[user]", 2)]
@@ -93,7 +104,7 @@ def test_a_run_s_fields():
 
 def test_cpus_do_not_mix():
     both = timeline(("cadvisor", READ, 50), cpu=1) + timeline(("cadvisor", READ, 30), ("swapper", IDLE, 20), cpu=2)
-    assert sorted((run.cpu, run.comm, run.samples) for run in runs.collapse(both, MS)) == [
+    assert sorted((run.cpu, run.comm, run.samples) for run in collapse(both)) == [
         (1, "cadvisor", 50),
         (2, "cadvisor", 30),
         (2, "swapper", 20),
@@ -102,20 +113,21 @@ def test_cpus_do_not_mix():
 
 def test_stacks_are_bounded():
     samples = timeline(*[("cadvisor", (*READ, f"f{number}"), 1) for number in range(3000)])
-    (run,) = runs.collapse(samples, MS)
+    (run,) = collapse(samples)
     assert run.samples == 3000 and len(run.stacks) == runs.STACKS
 
 
 def test_holes_are_told_where_idling_is_sampled():
     stalled = timeline(("swapper", IDLE, 30), ("cadvisor", READ, 10), ("-", None, 120), ("cadvisor", READ, 10))
-    assert runs.holes(stalled, MS) == [(11, 1039500000, 1159500000)]
-    assert runs.holes(timeline(("cadvisor", READ, 10), ("-", None, 120), ("cadvisor", READ, 10)), MS) == []
-    assert runs.holes(timeline(("swapper", IDLE, 30), ("-", None, 4), ("swapper", IDLE, 3)), MS) == []
+    assert holes(stalled) == [(11, 1039500000, 1159500000)]
+    assert holes(timeline(("cadvisor", READ, 10), ("-", None, 120), ("cadvisor", READ, 10))) == []
+    assert holes(timeline(("swapper", IDLE, 30), ("-", None, 4), ("swapper", IDLE, 3))) == []
 
 
-def test_folded_counts():
-    samples = timeline(("cadvisor", READ, 3), ("other", READ, 2), ("cadvisor", READ, 1), ("cadvisor", USER, 1))
-    assert runs.folded(samples) == {("cadvisor", ";".join(READ)): 4, ("other", ";".join(READ)): 2, ("cadvisor", "[user]"): 1}
+def test_a_hole_is_there_before_the_run_that_ends_it():
+    found: runs.Holes = {}
+    samples = timeline(("swapper", IDLE, 30), ("cadvisor", READ, 10), ("-", None, 120), ("cadvisor", READ, 10))
+    assert [(run.cpu, run.start_ns) in found for run in runs.stream(samples, MS, found)] == [False, False, True]
 
 
 @pytest.mark.parametrize(
@@ -127,7 +139,7 @@ def test_folded_counts():
     ],
 )
 def test_idle_is_the_idle_task_with_nothing_on_top(comm, frames, idle):
-    (run,) = runs.collapse(timeline((comm, frames, 9)), MS)
+    (run,) = collapse(timeline((comm, frames, 9)))
     assert runs.idle(run) is idle
 
 
@@ -173,7 +185,7 @@ PIECE = st.tuples(
 @given(st.lists(PIECE, max_size=30), st.randoms())
 def test_no_sample_is_lost_or_counted_twice(pieces, shuffler):
     samples = timeline(*pieces) + timeline(*pieces[::-1], cpu=3)
-    collapsed = runs.collapse(samples, MS)
+    collapsed = collapse(samples)
     of_tasks = collections.Counter((sample.cpu, sample.comm) for sample in samples)
     counted: collections.Counter = collections.Counter()
     for run in collapsed:
@@ -182,7 +194,7 @@ def test_no_sample_is_lost_or_counted_twice(pieces, shuffler):
         assert sum(count for _stack, count in run.stacks) == run.samples
     assert counted == of_tasks
     shuffler.shuffle(samples)
-    assert runs.collapse(samples, MS) == collapsed
+    assert collapse(samples) == collapsed
 
 
 @given(st.lists(st.tuples(st.integers(0, 50 * MS), st.integers(0, 1)), max_size=60))

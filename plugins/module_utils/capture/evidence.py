@@ -30,25 +30,26 @@ def found(session: Any, files: List[str], straced: Optional[Dict[str, Any]]) -> 
     seen = gaps.find(rows, gaps.intervals(plan["flows"]), int(plan["threshold_ms"] * 1e6))
     kept = sorted(sorted(seen, key=lambda gap: gap["start_ns"] - gap["end_ns"])[:MOST_GAPS], key=lambda gap: gap["start_ns"])
     handlers = gaps.handlers(rows)[:MOST_HANDLERS]
-    recording = stacks.read(files, {gap["cpu"] for gap in seen}, time.monotonic() + READ_S)
+    period_ns = int(1e9 / plan["stack_hz"])
+    recording = stacks.read(files, kept, period_ns, {gap["cpu"] for gap in seen}, time.monotonic() + READ_S)
     session.warnings += recording.problems
     if session.recorder.alone and files:
         session.warnings += filter(None, [unrecorded(recording.spans, session.window_ns)])
-    blocks, holes = stacks.timed(recording, kept, int(1e9 / plan["stack_hz"]))
+    holes = recording.holes
     table = Table()
     traced = [dict(row, start_ns=clock.steady(row["start_ns"])) for row in (straced or {}).get("slow_calls", [])]
     calls = [call_row(each, clock) for each in chosen(witness.calls, kept)] + traced
-    for pid in [row["tid"] for row in handlers] + [run.tid for run in blocks if run.tid] + [call["pid"] for call in calls]:
+    for pid in [row["tid"] for row in handlers] + [run.tid for run in recording.runs if run.tid] + [call["pid"] for call in calls]:
         witness.meet(pid)
     return {
         "handlers": handlers,
         "gaps": [gap_row(gap, clock) for gap in kept],
         "gaps_omitted": len(seen) - len(kept),
         "recorded": [[clock.real(start), clock.real(end)] for start, end in stacks.joined(recording.spans, APART_NS)],
-        "cpus": session.recorder.cpus if recording.samples else [],
-        "runs": [run_row(run, clock, table, witness) for run in blocks],
+        "cpus": session.recorder.cpus if recording.cpus else [],
+        "runs": [run_row(run, clock, table, witness) for run in recording.runs],
         "holes": None if holes is None else [[cpu, clock.real(start), clock.real(end)] for cpu, start, end in holes],
-        "folded": folded_rows(stacks.folded(recording, kept), table),
+        "folded": folded_rows(recording.folded, table),
         "stacks": table.stacks,
         "slow_calls": sorted(calls, key=lambda call: call["start_ns"]),
         "processes": {str(pid): row for pid, row in witness.processes.items()},

@@ -5,99 +5,172 @@
 
 import math
 import time
-from typing import Any, Collection, Dict, Iterable, List, NamedTuple, Optional, Sequence, Tuple
+from bisect import bisect_right
+from heapq import heappush, heappushpop
+from typing import Any, Collection, Dict, Iterable, Iterator, List, NamedTuple, Optional, Sequence, Set, Tuple
 
 from ansible_collections.fleet.stall.plugins.module_utils.profile import perfdata, runs
 from ansible_collections.fleet.stall.plugins.module_utils.profile.kallsyms import Symbols
 from ansible_collections.fleet.stall.plugins.module_utils.profile.sample import Counts, ProfileError, Sample
 
 Span = Tuple[int, int]
-MOST_SAMPLES = 300000
+# comm, frames
+Stack = Tuple[str, Tuple[str, ...]]
+# cpu, start_ns, end_ns
+Hole = Tuple[int, int, int]
 # Some are lost whenever perf writes its ring down.
 LOST_SHARE = 0.01
 BEFORE_NS, AFTER_NS = 50000000, 20000000
 SHORTEST_NS = 3000000
 MOST_NEAR, MOST_ELSEWHERE = 1500, 100
+# Different stacks that are counted; those that matter are met early and often.
+MOST_FOLDED = 20000
 
 
 class Recording(NamedTuple):
-    """`spans`: one for each file, in which all CPUs have samples. `problems`: sentences."""
+    """What the samples tell.
 
-    samples: List[Sample]
+    `runs` worth keeping, by start: all of 3 ms or longer near gaps, those that end a hole, and the longest elsewhere.
+    `holes` near gaps, by start; a hole between two files is none. None where the CPUs' idling was not sampled, so that they can't be told.
+    `folded`: see Folding. `spans`: one for each file, in which all CPUs have samples. `cpus`: which have samples. `problems`: sentences.
+    """
+
+    runs: List[runs.Run]
+    holes: Optional[List[Hole]]
+    folded: Dict[str, Any]
     spans: List[Span]
     cpus: List[int]
     problems: List[str]
 
 
-def read(paths: Sequence[str], at_fault: Collection[int] = (), until: float = math.inf) -> Recording:
-    """The samples of the files, oldest first: of all together no more than MOST_SAMPLES, those of the CPUs at fault before the others'.
+def read(
+    paths: Sequence[str], gaps: Sequence[Dict[str, Any]], period_ns: int, at_fault: Collection[int] = (), until: float = math.inf
+) -> Recording:
+    """The recording in the files (oldest first), in bounded memory: where there is no room, of the CPUs at fault alone.
 
     No file is begun after `until`, in seconds of time.monotonic().
     """
-    if not paths:
-        return Recording([], [], [], [])
-    symbols = Symbols.load()
-    problems = [] if symbols.available else [f"the stacks have no names: {symbols.reason}"]
-    samples: List[Sample] = []
     spans: List[Span] = []
-    lost = in_part = 0
+    problems: List[str] = []
+    return told(_samples(paths, at_fault, until, spans, problems), gaps, period_ns, spans)._replace(problems=problems)
+
+
+def _samples(paths: Sequence[str], at_fault: Collection[int], until: float, spans: List[Span], problems: List[str]) -> Iterator[Sample]:
+    """Those of all files, and at the end of each what there is to say."""
+    if not paths:
+        return
+    symbols = Symbols.load()
+    if not symbols.available:
+        problems.append(f"the stacks have no names: {symbols.reason}")
+    there = lost = in_part = 0
     for place, path in enumerate(paths):
         if time.monotonic() >= until:
             problems.append(f"of {len(paths)} recordings the last {len(paths) - place} were not read: there was no time")
             break
         counts = Counts()
-        room = (MOST_SAMPLES - len(samples)) // (len(paths) - place)
         try:
             with open(path, "rb") as file:
-                taken, whole = _within(perfdata.read(file, symbols if symbols.available else None, counts), room, at_fault)
+                yield from covered(perfdata.in_time_order(file, symbols if symbols.available else None, counts, at_fault), spans)
         except (OSError, ProfileError) as error:
             problems.append(f"a recording of perf can't be read: {error}")
-            continue
-        lost += counts.lost
-        in_part += not whole
-        taken.sort(key=_time)
-        samples += taken
-        spans += covered(taken)
+        there += counts.samples - counts.unordered
+        lost += counts.lost + counts.unordered
+        in_part += counts.crowded
     if in_part:
-        which = f"the CPUs whose probes waited ({', '.join(map(str, sorted(at_fault)))})" if at_fault else "the first samples"
         problems.append(
-            f"of {len(paths)} recordings {in_part} held more samples than there is room for ({MOST_SAMPLES}): only {which} were read"
+            f"of {len(paths)} recordings {in_part} held more samples than there is room for ({perfdata.QUEUE_LIMIT}): only "
+            f"the CPUs whose probes waited ({', '.join(map(str, sorted(at_fault)))}) were read"
         )
-    if lost > LOST_SHARE * len(samples):
-        problems.append(f"perf lost {lost} samples, {len(samples)} are there")
-    samples.sort(key=_time)
-    return Recording(samples, spans, sorted({sample.cpu for sample in samples}), problems)
+    if lost > LOST_SHARE * there:
+        problems.append(f"perf lost {lost} samples, {there} are there")
 
 
-def _within(samples: Iterable[Sample], room: int, cpus: Collection[int]) -> Tuple[List[Sample], bool]:
-    """As many as there is room for, and whether these are all. Where they get too many, those of other CPUs are let go first."""
-    kept: List[Sample] = []
-    whole = True
-    for sample in samples:
-        if whole and len(kept) >= room:
-            whole = False
-            kept = [each for each in kept if each.cpu in cpus] if cpus else kept
-        if len(kept) >= room:
-            break
-        if whole or sample.cpu in cpus:
-            kept.append(sample)
-    return kept, whole
-
-
-def _time(sample: Sample) -> int:
-    return sample.time_ns
-
-
-def covered(samples: Sequence[Sample]) -> List[Span]:
-    """From when to when all CPUs of one file (samples oldest first) have samples: their rings may reach back differently far."""
+def covered(samples: Iterable[Sample], spans: List[Span]) -> Iterator[Sample]:
+    """The samples of one file (oldest first), and into `spans` from when to when all its CPUs have some: their rings may reach back
+    differently far."""
     first: Dict[int, int] = {}
     last: Dict[int, int] = {}
-    for sample in samples:
-        first.setdefault(sample.cpu, sample.time_ns)
-        last[sample.cpu] = sample.time_ns
-    if not first or max(first.values()) >= min(last.values()):
-        return []
-    return [(max(first.values()), min(last.values()))]
+    try:
+        for sample in samples:
+            if sample.cpu not in last:
+                first[sample.cpu] = sample.time_ns
+            last[sample.cpu] = sample.time_ns
+            yield sample
+    finally:
+        if first and max(first.values()) < min(last.values()):
+            spans.append((max(first.values()), min(last.values())))
+
+
+def told(samples: Iterable[Sample], gaps: Sequence[Dict[str, Any]], period_ns: int, spans: List[Span]) -> Recording:
+    """In one pass over the samples, those of each CPU oldest first. `spans` need not be complete before the samples are read."""
+    near = Windows(around(gaps))
+    folding = Folding(gaps, near)
+    chosen = _Chosen(near)
+    holes: runs.Holes = {}
+    after_holes: List[runs.Run] = []
+    cpus: Set[int] = set()
+    idled = False
+    for run in runs.stream(folding.passed(samples), period_ns, holes):
+        cpus.add(run.cpu)
+        idled = idled or run.pid == 0
+        begun = holes.get((run.cpu, run.start_ns))
+        if begun is not None and near.touch(begun, run.start_ns):
+            after_holes.append(run)
+        else:
+            chosen.add(run)
+    found = [(cpu, start, end) for (cpu, end), start in holes.items() if near.touch(start, end) and _in_one(spans, start, end)]
+    ends = {(hole[0], hole[2]) for hole in found}
+    kept = [run for run in after_holes if (run.cpu, run.start_ns) in ends]
+    for run in after_holes:
+        if (run.cpu, run.start_ns) not in ends:
+            chosen.add(run)
+    ordered = sorted(kept + chosen.kept(), key=lambda run: (run.start_ns, run.cpu))
+    by_start = sorted(found, key=lambda hole: (hole[1], hole[0]))
+    return Recording(ordered, by_start if idled else None, folding.result(cpus, spans), spans, sorted(cpus), [])
+
+
+def _in_one(spans: Sequence[Span], start: int, end: int) -> bool:
+    return any(begun <= start and end <= ended for begun, ended in spans)
+
+
+class _Longest:
+    """Of the runs it is given the longest, of two that are as long the earlier."""
+
+    def __init__(self, most: int) -> None:
+        self._most = most
+        self._heap: List[Tuple[int, int, int, runs.Run]] = []
+
+    def takes(self, length_ns: int) -> bool:
+        return len(self._heap) < self._most or length_ns >= self._heap[0][0]
+
+    def add(self, run: runs.Run) -> None:
+        row = run.end_ns - run.start_ns, -run.start_ns, -run.cpu, run
+        if len(self._heap) < self._most:
+            heappush(self._heap, row)
+        else:
+            heappushpop(self._heap, row)
+
+    def kept(self) -> List[runs.Run]:
+        return [row[-1] for row in self._heap]
+
+
+class _Chosen:
+    """The runs worth keeping, whatever holes there are."""
+
+    def __init__(self, near: "Windows") -> None:
+        self._near = near
+        self._close, self._elsewhere = _Longest(MOST_NEAR), _Longest(MOST_ELSEWHERE)
+
+    def add(self, run: runs.Run) -> None:
+        length = run.end_ns - run.start_ns
+        if self._near.touch(run.start_ns, run.end_ns):
+            if length >= SHORTEST_NS:
+                self._close.add(run)
+        elif self._elsewhere.takes(length) and not runs.idle(run):
+            self._elsewhere.add(run)
+
+    def kept(self) -> List[runs.Run]:
+        return self._close.kept() + self._elsewhere.kept()
 
 
 def joined(spans: Iterable[Span], apart_ns: int) -> List[Span]:
@@ -116,16 +189,11 @@ class Windows:
 
     def __init__(self, spans: Iterable[Span]) -> None:
         self._spans = joined(spans, 0)
+        self._starts = [start for start, _end in self._spans]
 
     def touch(self, start: int, end: int) -> bool:
-        low, high = 0, len(self._spans)
-        while low < high:
-            middle = (low + high) // 2
-            if self._spans[middle][1] < start:
-                low = middle + 1
-            else:
-                high = middle
-        return low < len(self._spans) and self._spans[low][0] <= end
+        before = bisect_right(self._starts, end)
+        return before > 0 and self._spans[before - 1][1] >= start
 
     def total(self) -> int:
         return sum(end - start for start, end in self._spans)
@@ -140,44 +208,45 @@ def around(gaps: Sequence[Dict[str, Any]], before: int = BEFORE_NS, after: int =
     return [(gap["start_ns"] - before, gap["end_ns"] + after) for gap in gaps]
 
 
-def timed(recording: Recording, gaps: Sequence[Dict[str, Any]], period_ns: int) -> Tuple[List[runs.Run], Optional[List[runs.Hole]]]:
-    """(runs, holes) worth keeping: all runs of 3 ms or longer near gaps and those that end a hole, the longest elsewhere; by start.
+class Folding:
+    """Counts samples by stack as they pass: in a gap (from its start to its end, on its CPU), and well away from any gap.
 
-    A hole between two files is none. None for the holes where the CPUs' idling was not sampled, so that they can't be told.
+    On the CPUs that have gaps (all, where there are none), without idling.
     """
-    found = runs.collapse(recording.samples, period_ns)
-    near = Windows(around(gaps))
-    idled = any(sample.pid == 0 for sample in recording.samples)
-    holes = [hole for hole in runs.holes(recording.samples, period_ns) if near.touch(hole[1], hole[2]) and _in_one(recording.spans, hole)]
-    ends = {(hole[0], hole[2]) for hole in holes}
-    kept = [run for run in found if (run.cpu, run.start_ns) in ends]
-    rest = [run for run in found if (run.cpu, run.start_ns) not in ends]
-    by_length = sorted(rest, key=lambda run: run.start_ns - run.end_ns)
-    kept += [run for run in by_length if run.end_ns - run.start_ns >= SHORTEST_NS and near.touch(run.start_ns, run.end_ns)][:MOST_NEAR]
-    kept += [run for run in by_length if not near.touch(run.start_ns, run.end_ns) and not runs.idle(run)][:MOST_ELSEWHERE]
-    return sorted(kept, key=lambda run: (run.start_ns, run.cpu)), (holes if idled else None)
+
+    def __init__(self, gaps: Sequence[Dict[str, Any]], near: Windows) -> None:
+        self._near = near
+        cpus = {gap["cpu"] for gap in gaps}
+        self._inside = {cpu: Windows((gap["start_ns"], gap["end_ns"]) for gap in gaps if gap["cpu"] == cpu) for cpu in cpus}
+        self._during: Dict[Stack, int] = {}
+        self._quiet: Dict[Stack, int] = {}
+
+    def passed(self, samples: Iterable[Sample]) -> Iterator[Sample]:
+        nowhere, inside, near = Windows(()), self._inside, self._near
+        for sample in samples:
+            time_ns, cpu, pid, _tid, comm, frames = sample
+            if pid != 0 and (not inside or cpu in inside):
+                if inside.get(cpu, nowhere).touch(time_ns, time_ns):
+                    _count(self._during, (comm, frames))
+                elif not near.touch(time_ns, time_ns):
+                    _count(self._quiet, (comm, frames))
+            yield sample
+
+    def result(self, recorded_cpus: Collection[int], spans: Sequence[Span]) -> Dict[str, Any]:
+        """{gaps {(comm, "root;..;leaf"): samples}, quiet {..}, gaps_s, quiet_s}: the seconds are of one CPU each."""
+        whole = joined(spans, 0)
+        recorded_ns = sum(end - start for start, end in whole)
+        quiet_ns = (recorded_ns - self._near.within(whole).total()) * len(self._inside or recorded_cpus)
+        return {
+            "gaps": {(comm, ";".join(frames)): count for (comm, frames), count in self._during.items()},
+            "quiet": {(comm, ";".join(frames)): count for (comm, frames), count in self._quiet.items()},
+            "gaps_s": round(sum(window.within(whole).total() for window in self._inside.values()) / 1e9, 3),
+            "quiet_s": round(quiet_ns / 1e9, 3),
+        }
 
 
-def _in_one(spans: Sequence[Span], hole: runs.Hole) -> bool:
-    return any(start <= hole[1] and hole[2] <= end for start, end in spans)
-
-
-def folded(recording: Recording, gaps: Sequence[Dict[str, Any]]) -> Dict[str, Any]:
-    """{gaps {(comm, stack): samples}, quiet {..}, gaps_s, quiet_s}, on the CPUs that have gaps (all, where there are none), without idling.
-
-    In a gap, from its start to its end on its CPU, and well away from any gap. The seconds are of one CPU each.
-    """
-    cpus = {gap["cpu"] for gap in gaps} or set(recording.cpus)
-    inside = {cpu: Windows((gap["start_ns"], gap["end_ns"]) for gap in gaps if gap["cpu"] == cpu) for cpu in cpus}
-    near = Windows(around(gaps))
-    spans = joined(recording.spans, 0)
-    busy = [sample for sample in recording.samples if sample.cpu in cpus and sample.pid != 0]
-    during = [sample for sample in busy if inside[sample.cpu].touch(sample.time_ns, sample.time_ns)]
-    quiet = [sample for sample in busy if not near.touch(sample.time_ns, sample.time_ns)]
-    recorded_ns = sum(end - start for start, end in spans)
-    return {
-        "gaps": runs.folded(during),
-        "quiet": runs.folded(quiet),
-        "gaps_s": round(sum(window.within(spans).total() for window in inside.values()) / 1e9, 3),
-        "quiet_s": round((recorded_ns - near.within(spans).total()) * len(cpus) / 1e9, 3),
-    }
+def _count(counts: Dict[Stack, int], stack: Stack) -> None:
+    if stack in counts:
+        counts[stack] += 1
+    elif len(counts) < MOST_FOLDED:
+        counts[stack] = 1

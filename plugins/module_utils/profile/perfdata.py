@@ -9,7 +9,7 @@ Sources: tools/perf/Documentation/perf.data-file-format.txt and include/uapi/lin
 
 from bisect import bisect_right
 from struct import Struct, unpack_from
-from typing import IO, Dict, Iterator, List, Optional, Tuple
+from typing import IO, Collection, Dict, Iterator, List, Optional, Tuple
 
 from ansible_collections.fleet.stall.plugins.module_utils.profile.kallsyms import Symbols
 from ansible_collections.fleet.stall.plugins.module_utils.profile.perfheader import (
@@ -30,8 +30,8 @@ from ansible_collections.fleet.stall.plugins.module_utils.profile.sample import 
 from ansible_collections.fleet.stall.plugins.module_utils.profile.tasks import Change, Tasks
 
 BLOCK_BYTES = 1 << 20
-QUEUE_LIMIT = 400000
-CACHE_LIMIT = 8192
+QUEUE_LIMIT = 300000
+CACHE_LIMIT = 4096
 
 LOST, COMM, FORK, SAMPLE, LOST_SAMPLES = 2, 3, 7, 9, 13
 HEADER_ATTR, TRACING_DATA, FINISHED_ROUND = 64, 66, 68
@@ -61,19 +61,27 @@ def read(stream: IO[bytes], symbols: Optional[Symbols], counts: Optional[Counts]
     return (sample for sample in _read(stream, symbols, counts or Counts()) if sample is not None)
 
 
-def in_time_order(stream: IO[bytes], symbols: Optional[Symbols], counts: Optional[Counts] = None) -> Iterator[Sample]:
+def in_time_order(
+    stream: IO[bytes], symbols: Optional[Symbols], counts: Optional[Counts] = None, first: Collection[int] = ()
+) -> Iterator[Sample]:
     """The same samples, oldest first over all CPUs, in bounded memory.
 
     perf marks the end of each round over the buffers of all CPUs; what comes after it is younger than what the round before it ended with.
+    A snapshot of perf record --overwrite is one round. Where that is more than there is room for, no more samples are taken but those of
+    the CPUs `first`, if there are any (counts.crowded).
     """
     counts = counts or Counts()
     queue: List[Sample] = []
     round_ended = begun = -1
     for sample in _read(stream, symbols, counts):
-        if sample is not None and sample.time_ns < begun:
-            counts.unordered += 1
-        elif sample is not None:
-            queue.append(sample)
+        if sample is not None:
+            if sample.time_ns < begun:
+                counts.unordered += 1
+            elif not counts.crowded or sample.cpu in first:
+                queue.append(sample)
+        if sample is not None and len(queue) >= QUEUE_LIMIT and first and not counts.crowded:
+            counts.crowded = True
+            queue = [each for each in queue if each.cpu in first]
         if queue and (sample is None or len(queue) >= QUEUE_LIMIT):
             queue.sort(key=_time)
             until = bisect_right([each.time_ns for each in queue], round_ended) if sample is None else len(queue) // 2

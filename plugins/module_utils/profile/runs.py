@@ -15,7 +15,8 @@ STACKS = 20
 STACKS_IN_MIND = 1000
 HANDLERS = ("ksoftirqd/", "napi/", "irq/")
 
-Hole = Tuple[int, int, int]
+# cpu, end_ns -> start_ns
+Holes = Dict[Tuple[int, int], int]
 Frames = Tuple[str, ...]
 
 
@@ -36,17 +37,16 @@ class Run(NamedTuple):
     stacks: List[Tuple[str, int]]
 
 
-def collapse(samples: Iterable[Sample], period_ns: int) -> List[Run]:
-    """All runs, by start. The samples may come in any order."""
-    return sorted(stream(sorted(samples, key=lambda sample: sample.time_ns), period_ns), key=lambda run: (run.start_ns, run.cpu))
-
-
-def stream(samples: Iterable[Sample], period_ns: int, holes: Optional[List[Hole]] = None) -> Iterator[Run]:
-    """Each run when it is over, in bounded memory; `holes` is filled at the end. The samples of each CPU must come in time order.
+def stream(samples: Iterable[Sample], period_ns: int, holes: Optional[Holes] = None) -> Iterator[Run]:
+    """Each run when it is over, in bounded memory. The samples of each CPU must come in time order.
 
     A run begins half a period before its first sample and ends half a period after its last. What does not end it: one or two samples
     of another task, which get a run of their own, or of another entry of the same task, which count to it. What ends it at once: five
     periods without a sample, and what shows that the CPU was free for packets: the idle task, or a thread that handles them.
+
+    `holes` gets each of those times without a sample (interrupts off, or a CPU that did not run) before the run at its end is yielded, and
+    in the end loses those of CPUs without a sample of the idle task: where idling is not sampled (a counter of cycles stands still, some
+    virtual CPUs get no timer then), a hole tells nothing. So record with the event cpu-clock.
     """
     cpus: Dict[int, _Cpu] = {}
     entry = Entries().entry
@@ -56,8 +56,8 @@ def stream(samples: Iterable[Sample], period_ns: int, holes: Optional[List[Hole]
         if cpu is None:
             cpu = cpus[sample.cpu] = _Cpu(period_ns)
         elif not 0 <= sample.time_ns - cpu.last_ns <= too_long:
-            if sample.time_ns > cpu.last_ns:
-                cpu.holes.append((sample.cpu, cpu.last_ns + period_ns // 2, sample.time_ns - period_ns // 2))
+            if holes is not None and sample.time_ns > cpu.last_ns:
+                holes[sample.cpu, sample.time_ns - period_ns // 2] = cpu.last_ns + period_ns // 2
             yield from cpu.close()
         cpu.last_ns = sample.time_ns
         label = entry(sample.frames, sample.comm)
@@ -65,29 +65,9 @@ def stream(samples: Iterable[Sample], period_ns: int, holes: Optional[List[Hole]
             yield from cpu.add(sample, label)
     for cpu in cpus.values():
         yield from cpu.close()
-        if holes is not None and cpu.shows_idle:
-            holes.extend(cpu.holes)
-
-
-def holes(samples: Iterable[Sample], period_ns: int) -> List[Hole]:
-    """(cpu, start_ns, end_ns) without a sample for more than five periods, by start: interrupts off, or a CPU that did not run.
-
-    Only for CPUs with a sample of the idle task: where idling is not sampled (a counter of cycles stands still, some virtual CPUs
-    get no timer then), a hole tells nothing. So record with the event cpu-clock.
-    """
-    found: List[Hole] = []
-    for _run in stream(sorted(samples, key=lambda sample: sample.time_ns), period_ns, found):
-        pass
-    return sorted(found, key=lambda hole: (hole[1], hole[0]))
-
-
-def folded(samples: Iterable[Sample]) -> Dict[Tuple[str, str], int]:
-    """{(comm, "root;..;leaf"): samples}"""
-    counts: Dict[Tuple[str, Frames], int] = {}
-    for sample in samples:
-        key = sample.comm, sample.frames
-        counts[key] = counts.get(key, 0) + 1
-    return {(comm, ";".join(frames)): count for (comm, frames), count in counts.items()}
+    if holes is not None:
+        for place in [place for place in holes if not cpus[place[0]].shows_idle]:
+            del holes[place]
 
 
 def idle(run: Run) -> bool:
@@ -144,7 +124,6 @@ class _Open:
 class _Cpu:
     def __init__(self, period_ns: int) -> None:
         self.last_ns = 0
-        self.holes: List[Hole] = []
         self.shows_idle = False
         self._period_ns = period_ns
         self._run: Optional[_Open] = None

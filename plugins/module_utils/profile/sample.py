@@ -34,6 +34,7 @@ class Counts:
         self.lost = 0  # samples that the kernel says it dropped
         self.skipped = 0  # records or lines that made no sense, or were of no use
         self.unordered = 0  # samples that came too late to be put in order
+        self.crowded = False  # whether samples were left out for want of room
         self.ended_at: Optional[int] = None  # byte (perf.data) where a broken recording ends; None: read to its end
 
 
