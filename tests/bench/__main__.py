@@ -13,7 +13,7 @@ from pathlib import Path
 
 from tests.lab import topology
 
-from . import campaign, observer_effect, probers, profiles, screen
+from . import campaign, diagnosis, observer_effect, probers, profiles, screen
 
 CHECKOUT = Path(__file__).resolve().parents[2]
 NAME = f"bench-{os.getpid()}"
@@ -42,6 +42,7 @@ def main() -> int:
     figures: dict = {"machine": {"cpus": os.cpu_count(), "kernel": platform.release(), "python": platform.python_version()}}
     figures["profiles"] = profiles.compare()
     figures["campaign"] = campaign.compare()
+    figures["diagnosis"] = diagnosis.compare()
     with raised(hosts=2) as (_, lab):
         figures["prober"] = probers.compare(lab)
         figures["capture"] = observer_effect.compare(lab)
