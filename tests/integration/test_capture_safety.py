@@ -103,7 +103,7 @@ def victim(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Victim]:
     """A process that the capture takes for the culprit from the start."""
     found = Victim(tmp_path / "counted")
     monkeypatch.setattr(session, "UNTOUCHED_SHARE", 0.0)
-    monkeypatch.setattr(witness, "suspect", lambda *_args, **_more: witness.Suspect(found.pid, "the test says so"))
+    monkeypatch.setattr(witness.Suspicions, "named", lambda _self: witness.Suspect(found.pid, "the test says so"))
     yield found
     found.end()
 
