@@ -14,7 +14,7 @@ MOST_FLOWS = 500
 # Below, a stall passes between two samples; above, the profiler is the stall.
 STACK_HZ = (49, 4999)
 NUMBERS = ("threshold_ms", "slow_call_ms")
-SWITCHES = ("memory_stat", "connections", "packets")
+SWITCHES = ("memory_stat", "connections", "only_packets")
 
 
 def problems(plan: Dict[str, Any]) -> List[str]:
@@ -31,14 +31,16 @@ def problems(plan: Dict[str, Any]) -> List[str]:
     for name in SWITCHES:
         if not isinstance(plan.get(name), bool):
             found.append(f"plan.{name} is {plan.get(name)!r}: give true or false")
-    return (found + _flows_problems(plan.get("flows"))) or _window_problems(plan)
+    found += _flows_problems("flows", plan.get("flows"), "arrive at this host")
+    found += _flows_problems("packets", plan.get("packets"), "tcpdump is to record, [] for none")
+    return found or _window_problems(plan)
 
 
-def _flows_problems(flows: Any) -> List[str]:
+def _flows_problems(name: str, flows: Any, which: str) -> List[str]:
     if not isinstance(flows, list):
-        return [f"plan.flows is {flows!r:.80}: give the list of flows that arrive at this host"]
+        return [f"plan.{name} is {flows!r:.80}: give the list of flows that {which}"]
     if len(flows) > MOST_FLOWS:
-        return [f"plan.flows holds {len(flows)} flows, at most {MOST_FLOWS} are traced on one host: lower the sources per target"]
+        return [f"plan.{name} holds {len(flows)} flows, at most {MOST_FLOWS} are traced on one host: lower the sources per target"]
     return [sentence for flow in flows for sentence in _flow_problems(flow)]
 
 
