@@ -37,7 +37,8 @@ def _attributed(run: RunDir, catalogue: Any) -> dict[str, Any]:
     first, capture = run.manifest(), run.capture.manifest()
     before, _ = run.evidence(list(first["hosts"]))
     evidence, damaged = run.capture.evidence(list(capture["hosts"]))
-    captures, more = run.capture.evidence(list(capture["run"]["captured"]), CAPTURE)
+    # A run of before there were taps has none
+    captures, more = run.capture.evidence([*capture["run"]["captured"], *capture["run"].get("taps", [])], CAPTURE)
     for sentence in (*damaged, *more):
         warn(sentence)
     try:

@@ -50,7 +50,7 @@ def _planned(run: RunDir, choice: Choice, first: dict[str, Any], findings: dict[
     capture = run.create_capture()
     try:
         manifest = capture_plan.manifest_of(choice, first, findings, parameters)
-        starts = len(manifest["hosts"]) + len(choice.captured)
+        starts = len(manifest["hosts"]) + len(choice.captured) + len(manifest["run"]["taps"])
         lead = max(lead_s(starts, captures=len(choice.captured)), parameters["lead_s"] or 0)
         manifest["run"] |= {"id": capture.id, "versions": first["run"]["versions"], **_window(time.time(), lead, parameters)}
         plans = {OBSERVE: capture_plan.observe_plans(manifest), CAPTURE: capture_plan.capture_plans(manifest, evidence)}

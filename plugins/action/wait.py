@@ -26,15 +26,16 @@ class ActionModule(ControllerAction):
         for job in jobs.JOBS:
             for host in run.unheard(hosts, job):
                 record(run, host, outcome.NOT_ASKED, job)
+        # Who records its packets alone is not captured
+        captured = [host for host in started[jobs.CAPTURE] if host in manifest["run"].get("captured", ())]
         end = manifest["run"]["ends_at"] + MARGIN_S
         left = end - time.time()
         if any(started.values()) and left > 0:
             clock = time.strftime("%H:%M:%S", time.localtime(end))
             who = f"{len(started[jobs.OBSERVE])} of {len(manifest['hosts'])} hosts observe"
             if run.is_capture:
-                captured = started[jobs.CAPTURE]
                 who = f"{and_more(captured)} {'is' if len(captured) == 1 else 'are'} captured" if captured else "No host is captured"
             display.display(f"{who} until {clock}, {left:.0f} s from now.")
             time.sleep(left)
         run.release()
-        return {"started": len(started[jobs.OBSERVE]), "captured": len(started[jobs.CAPTURE])}
+        return {"started": len(started[jobs.OBSERVE]), "captured": len(captured)}

@@ -61,7 +61,8 @@ EXAMPLES = r"""
       slow_call_ms: 10
       memory_stat: true
       connections: true
-      packets: false
+      packets: []
+      only_packets: false
       bytes_limit: 67108864
   become: true
   register: started

@@ -18,6 +18,7 @@ from ansible_collections.fleet.stall.plugins.plugin_utils import (
     culprits,
     findings,
     observer_effect,
+    packet_delta,
     rows,
     sentences,
     slow_calls,
@@ -32,6 +33,8 @@ from ansible_collections.fleet.stall.plugins.plugin_utils.timeline import EXPLAI
 
 # On these sides something on the host itself can be to blame; a sender's receive path is not what stalls
 SIDES = ("receiver", "application", "unknown")
+# Nobody had the receiving CPU for long enough to explain a stall, but it was not free either
+KEPT = ("several", "handler", "stolen")
 HANDLERS, CONNECTIONS, SLOW_CALLS = 8, 8, 6
 UNPROBED = "No probe to it was answered while it was captured: how it fared then is not known."
 NONSENSE = (AttributeError, IndexError, KeyError, OverflowError, RecursionError, TypeError, ValueError, ZeroDivisionError)
@@ -51,7 +54,7 @@ def build(
     :param findings_: of the first window, without a capture's part (findings.build)
     :param manifest: of the capture window, with ``run.captured {host: "suspect"|"control"}``
     :param evidence: host -> observe.json or status.json of the capture window
-    :param captures: host -> capture.json or capture_status.json
+    :param captures: host -> capture.json or capture_status.json, those of the hosts that recorded their packets alone among them
     :param catalogue: of causes.load
     :param before: manifest and evidence of the first window, for what the capture did to the round trips
     """
@@ -59,7 +62,7 @@ def build(
     judged = findings.judge(manifest, evidence, {"grades": findings_["run"]["parameters"]["grades"]})
     # What was let in is all that is used, here as well
     first = (before[0], admission.admitted(*before)) if before else None
-    window = _Window(manifest, judged.fleet.evidence, judged, catalogue, first)
+    window = _Window(manifest, judged.fleet.evidence, judged, catalogue, first, captures)
     window.control = next((_control(host, captures.get(host), window) for host, role in roles.items() if role == "control"), None)
     hosts = []
     for row in findings_["hosts"]:
@@ -98,7 +101,16 @@ def _in_range(value: Any) -> Any:
 class _Window:
     """The capture window: what all of its hosts share."""
 
-    def __init__(self, manifest: Mapping, evidence: Mapping[str, Mapping], judged: Judged, catalogue: Any, before: Any) -> None:
+    def __init__(
+        self,
+        manifest: Mapping,
+        evidence: Mapping[str, Mapping],
+        judged: Judged,
+        catalogue: Any,
+        before: Any,
+        captures: Mapping[str, Mapping],
+    ) -> None:
+        self.captures = captures
         self.manifest, self.evidence, self.judged, self.catalogue, self.before = manifest, evidence, judged, catalogue, before
         self.control: control.Control | None = None
 
@@ -115,6 +127,13 @@ class _Window:
     def is_probed(self, host: str) -> bool:
         """Whether anything would have shown a stall of the host."""
         return host in self.judged.fleet.tallies and bool(self.judged.fleet.tallies[host].answered)
+
+    def packets(self, host: str, role: str, explained: Sequence[Explained]) -> tuple[dict[str, Any] | None, list[str]]:
+        """What the taps on both ends of its flows tell of a suspect, and what was missing for it."""
+        if role != "suspect" or not self.manifest["run"]["parameters"].get("capture_packets"):
+            return None, []
+        stalls = [(one.stall, one.blocker is not None or one.note in KEPT) for one in explained]
+        return packet_delta.delta(host, stalls, self.manifest["flows"], self.captures, self.judged.offsets)
 
     def side(self, row: Mapping[str, Any]) -> str | None:
         """On whose side its stalls are: by the first window, by this one if the first saw none (a rare stall, a host asked for by name)."""
@@ -184,6 +203,7 @@ def _host(row: Mapping[str, Any], role: str, capture: Mapping[str, Any] | None, 
     )
     explaining = [culprit for culprit in found if culprit.explains]
     events = [_event(one, window) for one in explained]
+    packets, untold = window.packets(host, role, explained)
     return {
         **row,
         "causes": causes,
@@ -200,7 +220,8 @@ def _host(row: Mapping[str, Any], role: str, capture: Mapping[str, Any] | None, 
             "culprits": [capture_row.culprit_row(culprit) for culprit in found],
             "handlers": capture_row.rows_of(capture, "handlers", ("cpu", "pid", "tid", "comm", "packets"), HANDLERS),
             "timeline": capture_row.timeline(explained, offset),
-            "missing": sentences.missing(capture, explained, tied, bool(observe.get("counters"))),
+            "missing": sentences.missing(capture, explained, tied, bool(observe.get("counters"))) + untold,
+            "packets": packets,
             "cost": capture_row.cost(capture),
             "observer_effect": observer_effect.effect(host, capture, window.before, (window.manifest, window.evidence)),
             "connections": capture_row.rows_of(

@@ -6,16 +6,18 @@
 from __future__ import annotations
 
 import ipaddress
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from ansible_collections.fleet.stall.plugins.plugin_utils import budget, mesh
+from ansible_collections.fleet.stall.plugins.plugin_utils import budget, mesh, packet_delta
 from ansible_collections.fleet.stall.plugins.plugin_utils.text import and_more
 
 SUSPECT, CONTROL = "suspect", "control"
 STRACE_BYTES = 4_000_000
+# Who probes the suspects records when its probes leave: a tcpdump more on each
+MOST_TAPS = 16
 _OF_CAPTURE = (
     "capture",
     "capture_s",
@@ -139,9 +141,10 @@ def manifest_of(choice: Choice, first: Mapping[str, Any], findings: Mapping[str,
     involved = {*choice.captured, *(flow["source"] for flow in flows)}
     used = {**parameters, **first["run"]["parameters"], **{name: parameters[name] for name in _OF_CAPTURE}}
     used |= {"window_s": parameters["capture_s"], "keep_raw": False}
+    taps = _taps(choice.captured, flows) if used["capture_packets"] else []
     return {
         "schema_version": mesh.SCHEMA_VERSION,
-        "run": {"parameters": used, "captured": choice.captured},
+        "run": {"parameters": used, "captured": choice.captured, "taps": taps},
         "hosts": {name: host for name, host in first["hosts"].items() if name in involved},
         "flows": flows,
         "budget": {
@@ -152,6 +155,17 @@ def manifest_of(choice: Choice, first: Mapping[str, Any], findings: Mapping[str,
         },
         "warnings": choice.said,
     }
+
+
+def _taps(captured: Mapping[str, str], flows: Sequence[Mapping[str, Any]]) -> list[str]:
+    """Those that record their packets and nothing else, the busiest first: they probe a suspect, and are not captured themselves."""
+    busy = Counter(flow["source"] for flow in flows if _is_recorded(flow, captured) and flow["source"] not in captured)
+    return [host for host, _ in sorted(busy.items(), key=lambda item: (-item[1], item[0]))[:MOST_TAPS]]
+
+
+def _is_recorded(flow: Mapping[str, Any], captured: Mapping[str, str]) -> bool:
+    """Whether the packets of the flow are worth recording on both of its ends."""
+    return captured.get(flow["target"]) == SUSPECT and flow["source"] != flow["target"] and flow["protocol"] in packet_delta.NUMBERED
 
 
 def observe_plans(manifest: Mapping[str, Any]) -> dict[str, dict[str, Any]]:
@@ -166,39 +180,41 @@ def observe_plans(manifest: Mapping[str, Any]) -> dict[str, dict[str, Any]]:
 
 
 def capture_plans(manifest: Mapping[str, Any], evidence: Mapping[str, Mapping[str, Any]]) -> dict[str, dict[str, Any]]:
-    """What is to be captured on each captured host: the argument of the capture module.
+    """What is to be captured on each captured host, and of packets on those that probe a suspect: the argument of the capture module.
 
     :param manifest: of the capture
     :param evidence: host -> what it measured in the first window, for the addresses that its probes really come from
     """
     local = _local_addresses(evidence)
-    return {name: _capture_plan(manifest, name, local) for name in manifest["run"]["captured"]}
+    return {name: _capture_plan(manifest, name, local) for name in (*manifest["run"]["captured"], *manifest["run"]["taps"])}
 
 
 def _capture_plan(manifest: Mapping[str, Any], host: str, local: Mapping[tuple[str, int], str]) -> dict[str, Any]:
     parameters, known = manifest["run"]["parameters"], manifest["hosts"][host]
     plan = mesh.host_plan({**manifest, "flows": []}, host)
-    flows = [flow for flow in manifest["flows"] if flow["target"] == host]
+    captured = manifest["run"]["captured"]
+    flows = [flow for flow in manifest["flows"] if flow["target"] == host and host in captured]
+    packets = [flow for flow in manifest["flows"] if host in (flow["source"], flow["target"]) and _is_recorded(flow, captured)]
     own = (known["address"], known["address6"], known["overlay_address"], *(flow["address"] for flow in flows))
     return {
         **{key: plan[key] for key in ("schema_version", "run", "host", "token", "starts_at", "ends_at", "dispatched_at", "threshold_ms")},
         "addresses": list(dict.fromkeys(address for address in own if address)),
-        "flows": [
-            {
-                **{key: flow[key] for key in ("id", "source", "protocol", "family", "port", "source_port", "interval_ms")},
-                "source_address": local.get((flow["source"], flow["id"])),
-            }
-            for flow in flows
-        ],
+        "flows": [_traced(flow, local) for flow in flows],
         "stack_hz": parameters["stack_hz"],
         "strace_s": parameters["strace_s"],
         "strace_bytes": STRACE_BYTES,
         "slow_call_ms": parameters["slow_call_ms"],
         "memory_stat": parameters["memory_stat"],
         "connections": True,
-        "packets": parameters["capture_packets"],
+        "packets": [_traced(flow, local) for flow in packets] if parameters["capture_packets"] else [],
+        "only_packets": host not in captured,
         "bytes_limit": parameters["capture_bytes"],
     }
+
+
+def _traced(flow: Mapping[str, Any], local: Mapping[tuple[str, int], str]) -> dict[str, Any]:
+    keys = ("id", "source", "protocol", "family", "port", "source_port", "interval_ms")
+    return {**{key: flow[key] for key in keys}, "source_address": local.get((flow["source"], flow["id"]))}
 
 
 def _local_addresses(evidence: Mapping[str, Mapping[str, Any]]) -> dict[tuple[str, int], str]:

@@ -34,6 +34,7 @@ def failed(role: str, capture: Mapping[str, Any] | None) -> dict[str, Any]:
         "handlers": [],
         "timeline": [],
         "missing": [f"the capture: {reason}"],
+        "packets": None,
         "cost": None,
         "observer_effect": None,
         "connections": [],

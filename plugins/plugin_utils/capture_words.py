@@ -33,7 +33,8 @@ def line(host: Mapping[str, Any]) -> str:
     if not capture or (capture["role"] == "control" and not host["causes"] and capture["status"] == "measured"):
         return ""
     certainty = f" ({capture['confidence']} certainty)" if capture["confidence"] and capture["culprits"] else ""
-    return f"{printable(host['host'], 40)} opened up{certainty}: {printable(capture['sentence'], 1000)}"
+    packets = (capture.get("packets") or {}).get("sentence", "")
+    return f"{printable(host['host'], 40)} opened up{certainty}: {printable(capture['sentence'], 1000)} {printable(packets, 600)}".strip()
 
 
 def culprits(capture: Mapping[str, Any]) -> list[tuple[str, ...]]:
@@ -101,6 +102,8 @@ def evidence(capture: Mapping[str, Any]) -> list[tuple[str, str]]:
             found.append((f"{_who(row)} in {_called(call['call'], call['path'])}", f"{times}{content} ({printable(call['how'], 20)})"))
     if capture["class"]:
         found.append((f"class {capture['class']}", MEANING.get(capture["class"], "")))
+    if capture.get("packets"):
+        found.append(("packets", printable(capture["packets"]["sentence"], 600)))
     cgroups = capture["memory_cgroups"] or {}
     if cgroups.get("live") is not None or cgroups.get("dying") is not None:
         read = f"; one read of memory.stat took {number(cgroups['read_ms'])} ms" if cgroups.get("read_ms") is not None else ""

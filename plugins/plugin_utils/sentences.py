@@ -24,7 +24,6 @@ LACKS = {
     "strace": "what the system call read or wrote",
     "connections": "how real connections fare",
     "memory_stat": "how long a read of memory.stat takes",
-    "packets": "when the packets passed the card",
 }
 NOTES = {
     "outside": "{} of {} stalls lie outside what was captured",
@@ -176,7 +175,7 @@ def missing(capture: Mapping[str, Any], explained: Sequence[Explained], is_tied:
     capabilities = capture.get("capabilities")
     for key, effect in LACKS.items():
         stated = capabilities.get(key) if isinstance(capabilities, Mapping) else None
-        if isinstance(stated, Mapping) and not stated.get("available") and key != "packets":
+        if isinstance(stated, Mapping) and not stated.get("available"):
             said.append(f"not known: {effect} ({printable(stated.get('reason') or 'no reason is known', 200)})")
     how = _how(capture)
     if how == "perf":

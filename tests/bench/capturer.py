@@ -34,7 +34,8 @@ def plan(interval_ms: float, seconds: float) -> dict:
         "slow_call_ms": 10,
         "memory_stat": False,
         "connections": True,
-        "packets": False,
+        "packets": [],
+        "only_packets": False,
         "bytes_limit": 32 << 20,
     }
 

@@ -64,7 +64,8 @@ def plan(run: str, seconds: float) -> dict:
         "slow_call_ms": 10,
         "memory_stat": False,
         "connections": False,
-        "packets": False,
+        "packets": [],
+        "only_packets": False,
         "bytes_limit": 16 << 20,
     }
 

@@ -204,11 +204,20 @@ def windows(stalls, in_capture, component, clocks, captured):
 
 
 def attributed(
-    capture, stalls=STALLS, component=f"host:{HOST}", in_capture=None, observe=None, host=HOST, clocks=None, control=None, silent=False
+    capture,
+    stalls=STALLS,
+    component=f"host:{HOST}",
+    in_capture=None,
+    observe=None,
+    host=HOST,
+    clocks=None,
+    control=None,
+    silent=False,
+    taps=None,
 ):
     """The findings of two windows with the same fault, and a capture in the second. `capture`: a Capture, or what came instead of one.
 
-    `silent`: no host that probes has a result of the second.
+    `silent`: no host that probes has a result of the second. `taps`: given, packets were asked for; captures of those that probe.
     """
     captured = ((host, "suspect"), *([(CONTROL, "control")] if control else []))
     in_capture = stalls if in_capture is None else in_capture
@@ -218,6 +227,9 @@ def attributed(
     during = {} if silent else during
     captures = {host: capture.json(host) if isinstance(capture, Capture) else capture}
     captures |= {CONTROL: control.json(CONTROL)} if control else {}
+    if taps is not None:
+        used = {**second["run"]["parameters"], "capture_packets": True}
+        second, captures = {**second, "run": {**second["run"], "parameters": used}}, {**captures, **taps}
     before = json.dumps(found, sort_keys=True)
     built = attribute.build(found, second, during, captures, catalogue(), (first, evidence))
     assert json.dumps(found, sort_keys=True) == before, "the findings given are left as they are"

@@ -242,10 +242,10 @@ def calls_of(own, others):
 
 
 def test_the_calls_of_a_loud_process_are_passed_over(tmp_path):
-    trace = trace_of(tmp_path, calls_of(7040, 1000) * 4)
+    trace = trace_of(tmp_path, calls_of(35200, 5000) * 4)
     assert trace._pids_passed_over() == [os.getpid()]
     assert trace.capabilities()["slow_calls"]["available"]
-    assert f"(pid {os.getpid()}, 28160 a second)" in trace.problems()[-1]
+    assert f"(pid {os.getpid()}, 140800 a second)" in trace.problems()[-1]
 
 
 def test_slow_calls_are_given_up_where_all_are_loud(tmp_path):

@@ -52,13 +52,21 @@ PLAN = {
     "slow_call_ms": 10,
     "memory_stat": True,
     "connections": True,
-    "packets": False,
+    "packets": [],
+    "only_packets": False,
     "bytes_limit": 1 << 24,
 }
 
 
 @pytest.mark.parametrize(
-    "change", [{}, {"flows": []}, {"strace_s": 0}, {"flows": [dict(FLOW, protocol="icmp", port=None, source_address=None)]}]
+    "change",
+    [
+        {},
+        {"flows": []},
+        {"flows": [], "packets": [FLOW], "only_packets": True},
+        {"strace_s": 0},
+        {"flows": [dict(FLOW, protocol="icmp", port=None, source_address=None)]},
+    ],
 )
 def test_sound_plans(change):
     assert plans.problems(dict(PLAN, **change)) == []
@@ -72,7 +80,9 @@ def test_sound_plans(change):
         ({"token": -1}, "plan.token is -1"),
         ({"stack_hz": 100000}, "plan.stack_hz is 100000: give an integer from 49 to 4999"),
         ({"strace_s": -1}, "give seconds, 0 for no strace"),
-        ({"packets": None}, "plan.packets is None: give true or false"),
+        ({"only_packets": None}, "plan.only_packets is None: give true or false"),
+        ({"packets": None}, "plan.packets is None: give the list of flows that tcpdump is to record"),
+        ({"packets": [7]}, "has no integer id"),
         ({"slow_call_ms": 0}, "plan.slow_call_ms is 0"),
         ({"ends_at": 1000.5}, "the window is 0.5 s long: give 1 s to 3600 s"),
         ({"flows": None}, "give the list of flows"),
@@ -317,6 +327,19 @@ def test_what_does_not_fit_is_left_out_and_counted(size, limit):
         row[1] for part in ("gaps", "quiet") for row in found["folded"][part]
     }
     assert pointed == set(range(len(found["stacks"])))
+
+
+@pytest.mark.parametrize(("limit", "kept"), [(100000, [400, 200]), (2500, [200, 100]), (1200, [100, 50]), (300, [])])
+def test_of_the_packets_the_first_of_each_flow_stay(limit, kept):
+    chance = random.Random(1)
+    packets = [
+        {"flow": flow, "numbers": [1] * many, "at_us": [chance.randrange(2**16) for _ in range(many)]}
+        for flow, many in ((1, 400), (2, 200))
+    ]
+    found = unpacked(encoding.encode(dict(result(), packets=packets), limit))
+    assert [len(row["numbers"]) for row in found["packets"]] == [len(row["at_us"]) for row in found["packets"]] == kept
+    assert [row["at_us"] for row in found["packets"]] == [row["at_us"][:many] for row, many in zip(packets, kept, strict=False)]
+    assert found["omitted"].get("packets", 0) == 600 - sum(kept)
 
 
 def test_handled_rows_next_to_the_end_of_the_gap_stay():

@@ -122,6 +122,33 @@ def test_every_plan_is_one_that_its_module_takes(manifest):
         assert plan["token"] == observe[plan["host"]]["token"]
 
 
+def test_packets_are_recorded_on_both_ends_of_the_flows_to_suspects_and_by_nobody_unasked(first, manifest):
+    assert manifest["run"]["taps"] == [] and not any(plan["packets"] for plan in capture_plan.capture_plans(manifest, {}).values())
+    made = recorded(first)
+    plans = capture_plan.capture_plans(made, {})
+    arriving = [
+        flow for flow in made["flows"] if flow["target"] == "a1" and flow["source"] != "a1" and flow["protocol"] in ("icmp", "tcp_syn")
+    ]
+    taps = {flow["source"] for flow in arriving} - {"a1", "a2"}
+    assert taps and set(made["run"]["taps"]) == taps and set(plans) == {"a1", "a2"} | taps
+    for name, plan in plans.items():
+        assert capture_module.problems({**plan, "dispatched_at": 190.0}) == []
+        assert plan["only_packets"] == (name in taps) and bool(plan["flows"]) == (name not in taps)
+        assert [flow["id"] for flow in plan["packets"]] == [flow["id"] for flow in arriving if name in ("a1", flow["source"])]
+
+
+def test_so_many_record_their_packets_and_no_more(first, monkeypatch):
+    monkeypatch.setattr(capture_plan, "MOST_TAPS", 1)
+    assert len(recorded(first)["run"]["taps"]) == 1
+
+
+def recorded(first):
+    rows = findings(a1="stalling/receiver")
+    made = capture_plan.manifest_of(chosen(first, rows), first, rows, {**PARAMETERS, "capture_packets": True})
+    made["run"] |= {"id": f"{RUN['id']}.capture", "starts_at": 200.0, "ends_at": 212.0, "versions": {}}
+    return made
+
+
 def test_a_source_is_known_by_the_address_it_sent_from_whatever_else_it_says(first, manifest):
     flow = next(flow for flow in manifest["flows"] if flow["target"] == "a1")
     said = {flow["source"]: {"flows": [{"id": flow["id"], "local_address": "192.0.2.200"}, {"id": 0, "local_address": "x; reboot"}]}}

@@ -45,8 +45,9 @@ def _packed_after(found: Dict[str, Any], steps: List[Step]) -> bytes:
 def _steps() -> List[Step]:
     return [
         partial(_fewer_folded, most=150),
-        partial(_keep, part="packets", most=2000),
-        partial(_keep, part="packets", most=0),
+        partial(_earlier_packets, share=0.5),
+        partial(_earlier_packets, share=0.5),
+        partial(_earlier_packets, share=0.0),
         partial(_fewer_folded, most=60),
         partial(_keep, part="connections", most=15),
         partial(_longest_runs, most=400),
@@ -82,6 +83,17 @@ def _keep(found: Dict[str, Any], part: str, most: int) -> None:
     if rows:
         _count(found, part, len(rows) - most)
         found[part] = rows[:most]
+
+
+def _earlier_packets(found: Dict[str, Any], share: float) -> None:
+    """The first of each flow, so that both ends leave out the same time, or little more."""
+    rows = []
+    for row in found.get("packets") or []:
+        kept = int(len(row["numbers"]) * share)
+        _count(found, "packets", len(row["numbers"]) - kept)
+        rows.append(dict(row, numbers=row["numbers"][:kept], at_us=row["at_us"][:kept]))
+    if rows:
+        found["packets"] = [row for row in rows if row["numbers"]]
 
 
 def _keep_longest(found: Dict[str, Any], part: str, most: int, length: str) -> None:

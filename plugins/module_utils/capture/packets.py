@@ -9,6 +9,7 @@ and TCP SYN (in the sequence number). File formats: pcap-savefile(5) and the lin
 
 import ipaddress
 import os
+import re
 import struct
 from typing import Any, Dict, Iterable, Iterator, List, NamedTuple, Optional, Tuple
 
@@ -184,7 +185,7 @@ class Matcher:
 
 
 def rows_of(data: bytes, flows: Iterable[Dict[str, Any]], token: Optional[int]) -> List[Dict[str, Any]]:
-    """`packets` of capture.json out of a pcap file, in the order of time; of a packet seen on several interfaces, the first sighting."""
+    """{flow, number, at_ns} of each probe in a pcap file, in the order of time; of one seen on several interfaces, the first sighting."""
     matcher = Matcher(flows, token)
     first: Dict[Tuple[int, int], int] = {}
     for at_ns, link, frame in records(data):
@@ -195,14 +196,33 @@ def rows_of(data: bytes, flows: Iterable[Dict[str, Any]], token: Optional[int]) 
     return [{"flow": flow, "number": number, "at_ns": at_ns} for (flow, number), at_ns in sorted(first.items(), key=lambda row: row[1])]
 
 
+def columns(rows: Iterable[Dict[str, Any]]) -> List[Dict[str, Any]]:
+    """`packets` of capture.json: by flow, each column as its first value and then the steps, which pack to a tenth of the rows."""
+    flows: Dict[int, List[Dict[str, Any]]] = {}
+    for row in rows:
+        flows.setdefault(row["flow"], []).append(row)
+    return [
+        {"flow": flow, "numbers": _steps([row["number"] for row in seen]), "at_us": _steps([row["at_ns"] // 1000 for row in seen])}
+        for flow, seen in sorted(flows.items())
+    ]
+
+
+def _steps(values: List[int]) -> List[int]:
+    return [value - before for before, value in zip([0] + values, values)]
+
+
 class Stage:
-    """`start`, `poll` every some 50 ms, `finish`; once each. `reason`: why there is nothing, None if there is."""
+    """`start`, `poll` every some 50 ms, `finish`; once each.
+
+    `reason`: why there is nothing, None if there is. `missed`: how many packets tcpdump came too late for.
+    """
 
     def __init__(self, flows: List[Dict[str, Any]], seconds: float, max_bytes: int, workdir: str, token: Optional[int] = None) -> None:
         self.flows, self.seconds, self.token = flows, seconds, token
         self.max_bytes = min(max_bytes, 8 * LIMIT)
         self.output = os.path.join(os.path.abspath(workdir), "probes.pcap")
         self.reason: Optional[str] = "packets were not asked for"
+        self.missed = 0
         self._tool: Optional[bounded.Tool] = None
 
     def start(self) -> bool:
@@ -235,7 +255,7 @@ class Stage:
         return self._tool is not None and self._tool.poll()
 
     def finish(self) -> Optional[List[Dict[str, Any]]]:
-        """`packets` of capture.json, or None, with `reason`. Waits at most some two seconds."""
+        """The rows, or None, with `reason`. Waits at most some two seconds."""
         if self._tool is None:
             return None
         self._tool.finish()
@@ -246,5 +266,7 @@ class Stage:
             data, self.reason = b"", f"{self.output}: {error.strerror or error}"
         if len(data) < FILE_HEADER:
             self.reason = self.reason or self._tool.complaint() or f"tcpdump ended with code {self._tool.code} and without a word"
+        missed = re.search(r"(\d+) packets? dropped by kernel", self._tool.complaint())
+        self.missed = int(missed.group(1)) if missed else 0
         self._tool.discard()
         return None if self.reason else rows_of(data, self.flows, self.token)

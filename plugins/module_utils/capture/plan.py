@@ -17,7 +17,7 @@ STACK_HZ = (49, 4999)
 # Of what is free where the files lie, often a tmpfs of all services of the host: what each of several files may take.
 FREE_SHARE = 4
 NUMBERS = ("threshold_ms", "slow_call_ms")
-SWITCHES = ("memory_stat", "connections", "packets")
+SWITCHES = ("memory_stat", "connections", "only_packets")
 
 
 def problems(plan: Dict[str, Any]) -> List[str]:
@@ -34,7 +34,9 @@ def problems(plan: Dict[str, Any]) -> List[str]:
     for name in SWITCHES:
         if not isinstance(plan.get(name), bool):
             found.append(f"plan.{name} is {plan.get(name)!r}: give true or false")
-    return (found + _flows_problems(plan.get("flows"))) or _window_problems(plan)
+    found += _flows_problems("flows", plan.get("flows"), "arrive at this host")
+    found += _flows_problems("packets", plan.get("packets"), "tcpdump is to record, [] for none")
+    return found or _window_problems(plan)
 
 
 def within(plan: Dict[str, Any], free: int) -> Tuple[Dict[str, Any], Optional[str]]:
@@ -49,11 +51,11 @@ def within(plan: Dict[str, Any], free: int) -> Tuple[Dict[str, Any], Optional[st
     )
 
 
-def _flows_problems(flows: Any) -> List[str]:
+def _flows_problems(name: str, flows: Any, which: str) -> List[str]:
     if not isinstance(flows, list):
-        return [f"plan.flows is {flows!r:.80}: give the list of flows that arrive at this host"]
+        return [f"plan.{name} is {flows!r:.80}: give the list of flows that {which}"]
     if len(flows) > MOST_FLOWS:
-        return [f"plan.flows holds {len(flows)} flows, at most {MOST_FLOWS} are traced on one host: lower the sources per target"]
+        return [f"plan.{name} holds {len(flows)} flows, at most {MOST_FLOWS} are traced on one host: lower the sources per target"]
     return [sentence for flow in flows for sentence in _flow_problems(flow)]
 
 

@@ -156,9 +156,23 @@ class Session:
     def _start_packets(self) -> None:
         seconds = self.ends - time.monotonic()
         self.packets = packets.Stage(
-            self.plan["flows"], seconds, self.plan["bytes_limit"] // PACKETS_SHARE, self.workdir, self.plan["token"]
+            self.plan["packets"], seconds, self.plan["bytes_limit"] // PACKETS_SHARE, self.workdir, self.plan["token"]
         )
         self.packets.start()
+
+    def _finish_packets(self) -> Optional[List[Dict[str, Any]]]:
+        held = self.packets.finish() if self.packets else None
+        if self.packets and self.packets.missed:
+            self.warnings.append(f"tcpdump missed {self.packets.missed} packets: some that count as lost are not")
+        return held
+
+    def _columns(self, held: Optional[List[Dict[str, Any]]]) -> Optional[List[Dict[str, Any]]]:
+        return held and packets.columns(dict(row, at_ns=self.clock.steady(row["at_ns"])) for row in held)
+
+    def _packets_capability(self, held: Optional[List[Dict[str, Any]]]) -> Dict[str, Any]:
+        if self.packets is None:
+            return switched_off()
+        return sockets.capability(held is not None, "tcpdump" if held is not None else None, self.packets.reason)
 
     def _look_at_connections(self) -> None:
         try:
@@ -183,7 +197,7 @@ class Session:
             self.witness.add(call)
         files = self.recorder.finish()
         straced = self.strace.finish() if self.strace else None
-        held = self.packets.finish() if self.packets else None
+        held = self._finish_packets()
         _be_nice(LATER_NICENESS)
         self.clock.mark()
         if self.clock.problem():
@@ -192,7 +206,7 @@ class Session:
         if isinstance(self.rx, rxtrace.RxTrace):
             found["omitted"].update(evidence.omitted(handled=self.rx.rows_omitted + self.rx.rows_lost + self.rx.rows_refused))
             self.warnings += self.rx.problems()
-        found["packets"] = held and [dict(row, at_ns=self.clock.steady(row["at_ns"])) for row in held]
+        found["packets"] = self._columns(held)
         found["connections"] = self.connections
         found["omitted"].update(evidence.omitted(connections=self.connections_omitted))
         found["capabilities"] = self._capabilities(straced, held)
@@ -216,10 +230,7 @@ class Session:
         if able["available"] and straced is None:
             able = dict(able, reason=(self.strace.reason if self.strace else None) or self.strace_reason)
         found["strace"] = able
-        if self.packets is None:
-            found["packets"] = switched_off()
-        else:
-            found["packets"] = sockets.capability(held is not None, "tcpdump" if held is not None else None, self.packets.reason)
+        found["packets"] = self._packets_capability(held)
         return found
 
     def _memory(self, found: Dict[str, Any]) -> Dict[str, Any]:
@@ -230,8 +241,10 @@ class Session:
         return memcg.measure(serving, MEMORY_STAT_S if self.plan["memory_stat"] else 0.0)
 
 
-def capture(plan: Dict[str, Any], should_stop: Callable[[], bool], workdir: str) -> Dict[str, Any]:
-    """The content of capture.json, without its size limit. `plan` is in local time.
+def capture(
+    plan: Dict[str, Any], should_stop: Callable[[], bool], workdir: str, of: Callable[[Dict[str, Any], str], Session] = Session
+) -> Dict[str, Any]:
+    """The content of capture.json, without its size limit. `plan` is in local time; `of`: what makes the session.
 
     Whatever goes wrong inside is a result, too: status "failed", with the last line of the traceback as the reason.
     """
@@ -239,7 +252,7 @@ def capture(plan: Dict[str, Any], should_stop: Callable[[], bool], workdir: str)
     found = head(plan)
     try:
         os.mkdir(workdir, 0o700)
-        session = Session(plan, workdir)
+        session = of(plan, workdir)
         found["versions"].update(tools.versions())
         started_ns = monotonic_ns()
         session.watch(should_stop)
