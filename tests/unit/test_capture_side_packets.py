@@ -252,3 +252,24 @@ def test_a_tap_that_has_no_tcpdump_says_so_and_looks_at_nothing_else(tmp_path, m
     assert (found["status"], found["packets"], set(found["capabilities"])) == ("measured", None, {"packets"}), found["reason"]
     assert found["capabilities"]["packets"]["reason"].startswith("tcpdump is not installed")
     assert set(packets.columns([])) == set() and found["cost"]["bytes_written"] == 0
+
+
+@pytest.mark.parametrize(
+    ("said", "missed"),
+    [("", 0), ("0 packets dropped by kernel", 0), ("1 packet dropped by kernel", 1), ("37 packets dropped by kernel", 37)],
+)
+def test_what_tcpdump_was_too_late_for_is_known(tmp_path, said, missed):
+    class Ended:
+        def finish(self):
+            pass
+
+        def complaint(self):
+            return said
+
+        def discard(self):
+            pass
+
+    stage = packets.Stage(FLOWS, 1.0, 1 << 20, str(tmp_path), TOKEN)
+    stage._tool, stage.reason = Ended(), None
+    (tmp_path / "probes.pcap").write_bytes(pcap([(AT, LINKS["ethernet"][1](ip(echo(3), 1)))]))
+    assert len(stage.finish()) == 1 and stage.missed == missed

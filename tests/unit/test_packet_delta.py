@@ -90,11 +90,12 @@ def test_the_latest_probes_are_listed_by_their_delay():
     assert "stall" not in found["sentence"]
 
 
-def test_a_stall_is_found_by_the_clock_of_its_source():
-    """Its times are in the fleet's base, of which that clock is 5 s ahead."""
-    taps = {"s": tap(left()), "t": tap(came(late=STALL))}
-    assert delta("t", [(stall(offset_s=5.0), False)], [FLOW], taps, {"s": 5_000 * MS})[0]["before"] == 1
-    assert delta("t", [(stall(offset_s=5.0), False)], [FLOW], taps, {})[0]["stalls"][0]["arose"] is None
+@pytest.mark.parametrize("ahead_s", [5.0, -5.0])
+def test_a_stall_is_found_by_the_clock_of_its_source(ahead_s):
+    """Its times are in the fleet's base, of which that clock is 5 s off."""
+    taps, stalls = {"s": tap(left()), "t": tap(came(late=STALL))}, [(stall(offset_s=ahead_s), False)]
+    assert delta("t", stalls, [FLOW], taps, {"s": round(ahead_s * 1e9)})[0]["before"] == 1
+    assert delta("t", stalls, [FLOW], taps, {})[0]["stalls"][0]["arose"] is None
 
 
 @pytest.mark.parametrize(
