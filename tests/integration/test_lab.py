@@ -50,6 +50,7 @@ def test_killed_while_it_is_raised_it_is_taken_down_whole(labs, after_s):
 
 
 @pytest.mark.lab
+@pytest.mark.slow
 def test_two_labs_at_once_do_not_disturb_each_other(labs, tmp_path):
     labs.close()
     before = traces()
