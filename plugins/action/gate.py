@@ -167,13 +167,13 @@ class ActionModule(ControllerAction):
         return _go(gates.wave(self.plan, state, self.wave, self.retry).hosts, 1)
 
     def _verify(self, task_vars: dict[str, Any]) -> dict[str, Any]:
-        return _go([] if self._task.check_mode else self._next_is(VERIFY), 1)
+        return _go([] if self._task.check_mode else self._next_is(VERIFY, self.retry), 1)
 
     def _roll_back(self, task_vars: dict[str, Any]) -> dict[str, Any]:
-        return _go([] if self._task.check_mode else self._next_is(ROLL_BACK), 1)
+        return _go([] if self._task.check_mode else self._next_is(ROLL_BACK, retry=False), 1)
 
-    def _next_is(self, what: str) -> list[str]:
-        found = gates.nexts(self.plan, self._state(), gates.members(self.plan, self.wave), retry=False)
+    def _next_is(self, what: str, retry: bool) -> list[str]:
+        found = gates.nexts(self.plan, self._state(), gates.members(self.plan, self.wave), retry)
         return [host for host, next_ in found.items() if next_.what == what]
 
     # -- The campaign

@@ -197,7 +197,7 @@ def _of_step(step: Step, event: str, data: Mapping[str, Any]) -> None:
 
 def next_of(host: Host, planned: Mapping[str, Any], retry: bool = False) -> Next:
     """:param planned: the row of the host in the plan
-    :param retry: whether a step that failed is to be tried again
+    :param retry: whether a step that failed is to be tried again, and a host that could not be measured after it to be looked at again
     """
     step = host.step
     if step is None:
@@ -210,7 +210,7 @@ def next_of(host: Host, planned: Mapping[str, Any], retry: bool = False) -> Next
         return Next(UNDRAIN, step.index) if host.is_healthy else _or_again(step, retry, "it is cordoned, and its health gate did not pass")
     if step.status == FAILED:
         return _or_again(step, retry, step.because or "its step failed")
-    if step.verdict is None:
+    if step.verdict is None or (retry and step.went_dark):
         return Next(VERIFY, step.index)
     return _after_verdict(step, planned)
 

@@ -64,11 +64,11 @@ class Controller:
             hosts = gates.wave(self.plan, self._state(), number, self.retry and turn == 0).hosts
             for host in hosts:
                 self._step(host, number, self.retry and turn == 0)
-            for host in self._next_is(number, VERIFY):
+            for host in self._next_is(number, VERIFY, self.retry and turn == 0):
                 verdicts = self.world.verdicts.get(host, [])
                 index = self._state().hosts[host].step.index
                 self._note("verified", host=host, data={"verdict": verdicts[index] if index < len(verdicts) else "better"})
-            for host in self._next_is(number, ROLL_BACK):
+            for host in self._next_is(number, ROLL_BACK, retry=False):
                 self._roll_back(host)
         if because := gates.verdict(self.plan, self._state(), number, self.retry):
             self._note("wave_failed", wave=number, data={"because": because})
@@ -130,8 +130,8 @@ class Controller:
             self.world.applied[host, index] = 1
         self._note("step_done", host=host, data={"changed": True, "said": [], "undo": {}})
 
-    def _next_is(self, number: int, what: str) -> list[str]:
-        found = gates.nexts(self.plan, self._state(), gates.members(self.plan, number), retry=False)
+    def _next_is(self, number: int, what: str, retry: bool) -> list[str]:
+        found = gates.nexts(self.plan, self._state(), gates.members(self.plan, number), retry)
         return [host for host, next_ in found.items() if next_.what == what]
 
     def _state(self) -> journal_state.State:

@@ -110,6 +110,17 @@ def test_what_failed_is_tried_again_only_where_that_is_asked_for():
     assert journal_state.next_of(again, ROW) == Next(STEP, 0, resumed=True)
 
 
+def test_a_host_that_could_not_be_measured_after_its_step_is_looked_at_again_only_where_that_is_asked_for():
+    before, after = {"status": "stalling"}, {"status": "not_measured"}
+    dark = (*DONE, line("verified", verdict="unknown", before=before, after=after))
+    assert of(*dark).has_failed and journal_state.next_of(of(*dark), ROW) == Next(NOTHING)
+    assert journal_state.next_of(of(*dark), ROW, retry=True) == Next(VERIFY, 0)
+    well = of(*dark, line("verified", verdict="better", before=before, after={"status": "clear"}))
+    assert not well.has_failed and journal_state.next_of(well, ROW, retry=True) == Next(NOTHING)
+    unknown = of(*DONE, line("verified", verdict="unknown", before=after, after=after))
+    assert journal_state.next_of(unknown, ROW, retry=True) == Next(NOTHING)
+
+
 def test_a_host_that_was_cordoned_by_others_is_not_ours_to_give_back():
     assert not of(BEGUN, line("cordon_begun", ours=False), line("cordoned"), line("drained"), line("step_done")).cordoned
 
