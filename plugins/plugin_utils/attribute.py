@@ -18,23 +18,20 @@ from ansible_collections.fleet.stall.plugins.plugin_utils import (
     culprits,
     findings,
     observer_effect,
-    packet_delta,
     rows,
     sentences,
     slow_calls,
     taken,
 )
 from ansible_collections.fleet.stall.plugins.plugin_utils import causes as catalogue_of_causes
+from ansible_collections.fleet.stall.plugins.plugin_utils.capture_window import Window
 from ansible_collections.fleet.stall.plugins.plugin_utils.culprits import Culprit
-from ansible_collections.fleet.stall.plugins.plugin_utils.findings import Judged
-from ansible_collections.fleet.stall.plugins.plugin_utils.stalls_join import SLACK_NS, Stall, join
+from ansible_collections.fleet.stall.plugins.plugin_utils.stalls_join import SLACK_NS
 from ansible_collections.fleet.stall.plugins.plugin_utils.text import printable
 from ansible_collections.fleet.stall.plugins.plugin_utils.timeline import EXPLAINED, Explained, explain
 
 # On these sides something on the host itself can be to blame; a sender's receive path is not what stalls
 SIDES = ("receiver", "application", "unknown")
-# Nobody had the receiving CPU for long enough to explain a stall, but it was not free either
-KEPT = ("several", "handler", "stolen")
 HANDLERS, CONNECTIONS, SLOW_CALLS = 8, 8, 6
 UNPROBED = "No probe to it was answered while it was captured: how it fared then is not known."
 NONSENSE = (AttributeError, IndexError, KeyError, OverflowError, RecursionError, TypeError, ValueError, ZeroDivisionError)
@@ -62,7 +59,7 @@ def build(
     judged = findings.judge(manifest, evidence, {"grades": findings_["run"]["parameters"]["grades"]})
     # What was let in is all that is used, here as well
     first = (before[0], admission.admitted(*before)) if before else None
-    window = _Window(manifest, judged.fleet.evidence, judged, catalogue, first, captures)
+    window = Window(manifest, judged.fleet.evidence, judged, catalogue, first, captures)
     window.control = next((_control(host, captures.get(host), window) for host, role in roles.items() if role == "control"), None)
     hosts = []
     for row in findings_["hosts"]:
@@ -71,7 +68,7 @@ def build(
     return {**findings_, "hosts": hosts}
 
 
-def _guarded(row: Mapping[str, Any], role: str, capture: Mapping[str, Any] | None, window: _Window) -> dict[str, Any]:
+def _guarded(row: Mapping[str, Any], role: str, capture: Mapping[str, Any] | None, window: Window) -> dict[str, Any]:
     """What a host sent may make no sense: that costs its own capture, nothing else."""
     try:
         return _host(row, role, _in_range(capture), window)
@@ -79,7 +76,7 @@ def _guarded(row: Mapping[str, Any], role: str, capture: Mapping[str, Any] | Non
         return _host(row, role, {"reason": f"its result makes no sense ({type(error).__name__}: {printable(error, 200)})"}, window)
 
 
-def _control(host: str, capture: Mapping[str, Any] | None, window: _Window) -> control.Control | None:
+def _control(host: str, capture: Mapping[str, Any] | None, window: Window) -> control.Control | None:
     """What a culprit is compared with, None where there is no such thing."""
     offset = window.judged.offsets.get(host, 0)
     stalls = [(stall.start_ns + offset - SLACK_NS, stall.end_ns + offset + SLACK_NS) for stall in window.stalls(host)]
@@ -98,88 +95,7 @@ def _in_range(value: Any) -> Any:
     return value if not isinstance(value, (int, float)) or abs(value) < _LIMIT else None
 
 
-class _Window:
-    """The capture window: what all of its hosts share."""
-
-    def __init__(
-        self,
-        manifest: Mapping,
-        evidence: Mapping[str, Mapping],
-        judged: Judged,
-        catalogue: Any,
-        before: Any,
-        captures: Mapping[str, Mapping],
-    ) -> None:
-        self.captures = captures
-        self.manifest, self.evidence, self.judged, self.catalogue, self.before = manifest, evidence, judged, catalogue, before
-        self.control: control.Control | None = None
-
-    def stalls(self, host: str) -> list[Stall]:
-        """Those that speak against the host; what several of its services had at once is one."""
-        if host not in self.manifest["hosts"]:
-            return []
-        share = self.judged.shares.of[host]
-        found = rows.stalls_of(host, share, self.judged.fleet)
-        if not any(blamed.kind == "app" for blamed in share.blamed):
-            return found
-        return join(sorted((view for stall in found for view in stall.events), key=lambda view: (view.start_ns, view.end_ns, view.flow)))
-
-    def is_probed(self, host: str) -> bool:
-        """Whether anything would have shown a stall of the host."""
-        return host in self.judged.fleet.tallies and bool(self.judged.fleet.tallies[host].answered)
-
-    def packets(self, host: str, role: str, explained: Sequence[Explained]) -> tuple[dict[str, Any] | None, list[str]]:
-        """What the taps on both ends of its flows tell of a suspect, and what was missing for it."""
-        if role != "suspect" or not self.manifest["run"]["parameters"].get("capture_packets"):
-            return None, []
-        stalls = [(one.stall, one.blocker is not None or one.note in KEPT) for one in explained]
-        return packet_delta.delta(host, stalls, self.manifest["flows"], self.captures, self.judged.offsets)
-
-    def side(self, row: Mapping[str, Any]) -> str | None:
-        """On whose side its stalls are: by the first window, by this one if the first saw none (a rare stall, a host asked for by name)."""
-        host = row["host"]
-        if row["blame"]["side"] or host not in self.manifest["hosts"]:
-            return row["blame"]["side"]
-        return rows.row(host, self.judged.shares.of[host], self.judged.fleet)["blame"]["side"]
-
-    def since_ns(self) -> int | None:
-        """When the first prober began, in the common base."""
-        starts = {host: (result.get("clock") or {}).get("started_ns") for host, result in self.judged.measured.items()}
-        return min((start - self.judged.offsets.get(host, 0) for host, start in starts.items() if isinstance(start, int)), default=None)
-
-    def probed(self, offset: int) -> tuple[int, int]:
-        """From when to when probes were sent, on a clock that is ahead of the base by `offset`."""
-        ends = {host: (result.get("clock") or {}).get("ended_ns") for host, result in self.judged.measured.items()}
-        last = max((end - self.judged.offsets.get(host, 0) for host, end in ends.items() if isinstance(end, int)), default=2**62)
-        return (self.since_ns() or 0) + offset, last + offset
-
-    def is_tied(self, host: str) -> bool:
-        """Whether a probe ties the host's clock to another's."""
-        flows = {str(flow["id"]): flow for flow in self.manifest["flows"]}
-        for other, result in self.judged.measured.items():
-            ends = [flow for flow_id in result.get("clock_samples") or {} if (flow := flows.get(str(flow_id)))]
-            if (
-                any(host in (flow["source"], flow["target"]) and flow["source"] != flow["target"] for flow in ends)
-                and host in self.judged.measured
-            ):
-                return True
-            if other == host and ends:
-                return True
-        return False
-
-    def ports(self, stalls: Sequence[Stall]) -> set[int]:
-        """What the stalled flows and their services listen on."""
-        asked = {event.flow for stall in stalls for event in stall.events}
-        flows = [flow for flow in self.manifest["flows"] if flow["id"] in asked]
-        names = {flow.get("service") for flow in flows if flow.get("service")}
-        services = [service for service in self.manifest["run"]["parameters"].get("services") or [] if service["name"] in names]
-        ports = [flow.get("port") for flow in flows] + [
-            service.get(key) for service in services for key in ("port", "node_port", "target_port")
-        ]
-        return {port for port in ports if isinstance(port, int)}
-
-
-def _host(row: Mapping[str, Any], role: str, capture: Mapping[str, Any] | None, window: _Window) -> dict[str, Any]:
+def _host(row: Mapping[str, Any], role: str, capture: Mapping[str, Any] | None, window: Window) -> dict[str, Any]:
     host, stalls = row["host"], window.stalls(row["host"])
     if (capture or {}).get("status") != "measured":
         events = [rows.event_row(stall, window.judged.fleet, "capture") for stall in stalls]
@@ -237,7 +153,7 @@ def _host(row: Mapping[str, Any], role: str, capture: Mapping[str, Any] | None, 
 
 
 def _culprits(
-    side: str | None, explained: Sequence[Explained], capture: Mapping, observe: Mapping, window: _Window, offset: int
+    side: str | None, explained: Sequence[Explained], capture: Mapping, observe: Mapping, window: Window, offset: int
 ) -> list[Culprit]:
     if side == "application":
         return application.judge(explained, capture, observe, window.ports([one.stall for one in explained]))
@@ -289,7 +205,7 @@ def _sentence(
     return sentences.verdict(found, explained, causes, klass)
 
 
-def _event(one: Explained, window: _Window) -> dict[str, Any]:
+def _event(one: Explained, window: Window) -> dict[str, Any]:
     event = rows.event_row(one.stall, window.judged.fleet, "capture")
     blocker = one.blocker
     return {

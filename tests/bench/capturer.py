@@ -8,7 +8,7 @@ import sys
 import tempfile
 import time
 
-from ansible_collections.fleet.stall.plugins.module_utils.capture import session
+from ansible_collections.fleet.stall.plugins.module_utils.capture import capture
 
 SET_UP_S = 5.0
 
@@ -42,7 +42,7 @@ def plan(interval_ms: float, seconds: float) -> dict:
 
 def main(interval_ms: str, seconds: str) -> int:
     with tempfile.TemporaryDirectory() as workdir:
-        found = session.capture(plan(float(interval_ms), float(seconds)), lambda: False, os.path.join(workdir, "work"))
+        found = capture.capture(plan(float(interval_ms), float(seconds)), lambda: False, os.path.join(workdir, "work"))
     assert found["status"] == "measured", found["reason"]
     handled = sum(row["packets"] for row in found["handlers"])
     print(json.dumps({"cost": found["cost"], "handled": handled, "capabilities": found["capabilities"]}))

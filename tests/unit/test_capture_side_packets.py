@@ -13,7 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from ansible_collections.fleet.stall.plugins.module_utils import wire
-from ansible_collections.fleet.stall.plugins.module_utils.capture import bounded, packets, session, tap
+from ansible_collections.fleet.stall.plugins.module_utils.capture import bounded, capture, packets, tap
 
 TOKEN = 0xCAFEF00D
 AT = 1574380800123456789
@@ -248,7 +248,7 @@ def test_a_tap_that_has_no_tcpdump_says_so_and_looks_at_nothing_else(tmp_path, m
     now = time.time()
     plan = {"run": "r", "host": "h", "token": TOKEN, "starts_at": now, "ends_at": now + 0.2, "threshold_ms": 10, "skew_s": 0.0}
     plan.update(addresses=[], flows=[], packets=FLOWS, stack_hz=999, strace_s=0, strace_bytes=0, bytes_limit=1 << 20, slow_call_ms=10)
-    found = session.capture(plan, lambda: False, str(tmp_path / "work"), tap.Tap)
+    found = capture.capture(plan, lambda: False, str(tmp_path / "work"), tap.Tap)
     assert (found["status"], found["packets"], set(found["capabilities"])) == ("measured", None, {"packets"}), found["reason"]
     assert found["capabilities"]["packets"]["reason"].startswith("tcpdump is not installed")
     assert set(packets.columns([])) == set() and found["cost"]["bytes_written"] == 0

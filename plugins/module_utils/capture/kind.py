@@ -6,7 +6,7 @@
 from typing import Any, Callable, Dict
 
 from ansible_collections.fleet.stall.plugins.module_utils import statedir
-from ansible_collections.fleet.stall.plugins.module_utils.capture import encoding, session, tap
+from ansible_collections.fleet.stall.plugins.module_utils.capture import capture, encoding, session, tap
 from ansible_collections.fleet.stall.plugins.module_utils.job import Job, Kind
 from ansible_collections.fleet.stall.plugins.module_utils.result import WIRE_BYTES
 
@@ -19,7 +19,7 @@ PACKETS_BYTES = 150000
 def _work(plan: Dict[str, Any], job: Job, should_stop: Callable[[], bool], deadline: float) -> bytes:
     kind = tap.Tap if plan["only_packets"] else session.Session
     try:
-        return encoding.encode(session.capture(plan, should_stop, job.work, kind), WIRE_BYTES + (PACKETS_BYTES if plan["packets"] else 0))
+        return encoding.encode(capture.capture(plan, should_stop, job.work, kind), WIRE_BYTES + (PACKETS_BYTES if plan["packets"] else 0))
     finally:
         statedir.remove(job.work)
 
@@ -35,5 +35,5 @@ CAPTURE = Kind(
     address_space=8 << 30,
     deadline=lambda plan: plan["ends_at"] + GRACE_S,
     work=_work,
-    nothing=lambda plan, reason: encoding.encode(dict(session.head(plan), **session.failed(reason))),
+    nothing=lambda plan, reason: encoding.encode(dict(capture.head(plan), **capture.failed(reason))),
 )

@@ -1,7 +1,7 @@
 # Copyright: (c) 2026, fleet.stall contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""One capture, start to end: the stages in their order, each of which may fail without costing the others."""
+"""The stages of a capture in their order, each of which may fail without costing the others."""
 
 import contextlib
 import os
@@ -9,7 +9,7 @@ import resource
 import time
 from typing import Any, Callable, Dict, List, Optional, Union
 
-from ansible_collections.fleet.stall.plugins.module_utils import observer, sockets, statedir
+from ansible_collections.fleet.stall.plugins.module_utils import sockets, statedir
 from ansible_collections.fleet.stall.plugins.module_utils.capture import (
     bounded,
     connections,
@@ -20,7 +20,6 @@ from ansible_collections.fleet.stall.plugins.module_utils.capture import (
     rxperf,
     rxtrace,
     strace_stage,
-    tools,
     tracefs,
     witness,
 )
@@ -108,7 +107,7 @@ class Session:
         parts = {"rx_trace": self._before_rx + self.rx.tools, "recorder": self.recorder.tools}
         spent = {part: sum(tool.cpu_s() for tool in tools) for part, tools in parts.items()}
         ended = sum(tool.cpu_s() for tools in parts.values() for tool in tools if tool.ended is not None)
-        return dict(spent, own=max(0.0, _rusage_s() - ended))
+        return dict(spent, own=max(0.0, rusage_s() - ended))
 
     def _traced_s(self) -> float:
         """What looking at system calls has cost those who make them so far, an estimate."""
@@ -241,48 +240,6 @@ class Session:
         return memcg.measure(serving, MEMORY_STAT_S if self.plan["memory_stat"] else 0.0)
 
 
-def capture(
-    plan: Dict[str, Any], should_stop: Callable[[], bool], workdir: str, of: Callable[[Dict[str, Any], str], Session] = Session
-) -> Dict[str, Any]:
-    """The content of capture.json, without its size limit. `plan` is in local time; `of`: what makes the session.
-
-    Whatever goes wrong inside is a result, too: status "failed", with the last line of the traceback as the reason.
-    """
-    began = time.monotonic()
-    found = head(plan)
-    try:
-        os.mkdir(workdir, 0o700)
-        session = of(plan, workdir)
-        found["versions"].update(tools.versions())
-        started_ns = monotonic_ns()
-        session.watch(should_stop)
-        ended_ns = monotonic_ns()
-        observed_s = max(0.0, (ended_ns - max(started_ns, int(session.starts * 1e9))) / 1e9)
-        found.update(session.result())
-        found["clock"] = {
-            "started_ns": session.clock.real(started_ns),
-            "ended_ns": session.clock.real(ended_ns),
-            "observed_s": round(observed_s, 3),
-            "skew_s": plan["skew_s"],
-        }
-        found.update(status="measured", reason=None)
-        if observed_s <= 0:
-            found.update(status="failed", reason="the capture was ended before the window began")
-        found["cost"] = cost(began, session)
-    except Exception as error:
-        found.update(failed(observer.reason_of(error)))
-    return found
-
-
-def head(plan: Dict[str, Any]) -> Dict[str, Any]:
-    return {"schema_version": 1, "run": plan["run"], "host": plan["host"], "versions": observer.versions()}
-
-
-def failed(reason: str) -> Dict[str, Any]:
-    """The part of a result that says that nothing was captured, and why."""
-    return {"status": "failed", "reason": reason}
-
-
 def switched_off() -> Dict[str, Any]:
     return sockets.capability(False, None, "switched off")
 
@@ -291,23 +248,10 @@ def ours() -> List[int]:
     return [os.getpid(), os.getppid()]
 
 
-def _rusage_s() -> float:
+def rusage_s() -> float:
+    """CPU time of this process and of its children that have ended."""
     both = [resource.getrusage(who) for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN)]
     return sum(used.ru_utime + used.ru_stime for used in both)
-
-
-def cost(began: float, session: Session) -> Dict[str, Any]:
-    """`cost` of capture.json. What the tracer's program costs in the kernel is spent by those whom it traces: an estimate, apart."""
-    own, children = resource.getrusage(resource.RUSAGE_SELF), resource.getrusage(resource.RUSAGE_CHILDREN)
-    return {
-        "cpu_s": round(_rusage_s(), 3),
-        "setup_cpu_s": round(session.setup_cpu_s, 3),
-        "window_cpu_s": session.window_cpu_s,
-        "traced_calls_cpu_s": round(session.traced_calls_cpu_s, 3),
-        "rss_kb": own.ru_maxrss + children.ru_maxrss,
-        "wall_s": round(time.monotonic() - began, 3),
-        "bytes_written": session.recorder.bytes_written + session.rx.bytes_written,
-    }
 
 
 def _be_nice(value: int) -> None:
