@@ -69,6 +69,11 @@ class Labs:
         self._up = wanted
         return wanted
 
+    def fresh(self, scenario: str) -> Lab:
+        """For who is not to find what a test before did to it: a remedy that helped."""
+        self.close()
+        return self.get(scenario)
+
     def close(self) -> None:
         if self._up:
             lab_command("down", "--id", self._up.id)

@@ -65,7 +65,7 @@ def test_what_makes_it_worse_is_taken_back_and_ends_the_campaign(labs: Labs, tmp
     (remedies / "busier.yml").write_text(yaml.safe_dump(REMEDY))
     (remedies / "tasks" / "busier.yml").write_text(TASKS)
     (remedies / "tasks" / "undo" / "busier.yml").write_text(UNDO)
-    lab = labs.get("rt_hog")
+    lab = labs.fresh("rt_hog")
     found = run.diagnose(lab.inventory, tmp_path / "runs", window_s=WINDOW_S, capture_s=12, capture_control=False, timeout=300)
 
     def remediate(**variables: object) -> run.Run:
