@@ -104,7 +104,7 @@ def _host(row: Mapping[str, Any], role: str, capture: Mapping[str, Any] | None, 
     offset, tied = window.judged.offsets.get(host, 0), window.is_tied(host)
     observe = window.evidence.get(host) or {}
     stolen_ns = cases.stolen_ns(observe)
-    explained = taken.with_steal(explain(stalls, capture, offset, since_ns=window.since_ns(), is_tied=tied), stolen_ns)
+    explained = taken.with_steal(explain(stalls, capture, offset, is_tied=tied), stolen_ns)
     explained = taken.with_firmware(explained, capture, stolen_ns, cases.is_virtual(observe))
     side = window.side(row)
     if side == "application":

@@ -16,6 +16,9 @@ from ansible_collections.fleet.stall.plugins.plugin_utils.xray import Task
 # Fewer than this after its end are no backlog: the end of a gap is then that of the backlog
 LEAST_BACKLOG = 2
 
+# From when to when, in nanoseconds
+Span = tuple[int, int]
+
 
 @dataclass(frozen=True, slots=True)
 class Handled:
@@ -47,6 +50,21 @@ def read_gaps(capture: Mapping[str, Any]) -> list[Gap]:
     rows = capture.get("gaps")
     found = [gap for row in (rows if isinstance(rows, list) else []) if (gap := _gap(row))]
     return sorted(found, key=lambda gap: (gap.silent_ns, gap.cpu))
+
+
+def read_heard(capture: Mapping[str, Any]) -> dict[int, list[Span]]:
+    """Flow -> when its probes were handled at their pace, the captured host's clock; what makes no sense is left out."""
+    stated = capture.get("heard")
+    found: dict[int, list[Span]] = {}
+    for flow, rows in stated.items() if isinstance(stated, Mapping) else ():
+        spans = [(row[0], row[1]) for row in rows if _is_span(row)] if isinstance(rows, list) else []
+        if str(flow).isdecimal() and spans:
+            found[int(flow)] = spans
+    return found
+
+
+def _is_span(row: Any) -> bool:
+    return isinstance(row, list) and len(row) == 2 and all(isinstance(value, int) for value in row)
 
 
 def _gap(row: Any) -> Gap | None:

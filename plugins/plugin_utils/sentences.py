@@ -178,6 +178,9 @@ def missing(capture: Mapping[str, Any], explained: Sequence[Explained], is_tied:
         if isinstance(stated, Mapping) and not stated.get("available"):
             said.append(f"not known: {effect} ({printable(stated.get('reason') or 'no reason is known', 200)})")
     how = _how(capture)
+    reason = capabilities["rx_trace"].get("reason") if how and isinstance(capabilities, Mapping) else None
+    if reason and how != "perf":
+        said.append(f"the trace of packets did not see all of the window ({printable(reason, 200)})")
     if how == "perf":
         said.append("the trace has no sequence numbers: its packets are matched with the stalls by time alone")
     counts = Counter(one.note for one in explained)

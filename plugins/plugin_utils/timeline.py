@@ -13,8 +13,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
 from ansible_collections.fleet.stall.plugins.plugin_utils import classes
-from ansible_collections.fleet.stall.plugins.plugin_utils.gaps import Gap, read_gaps
-from ansible_collections.fleet.stall.plugins.plugin_utils.stalls_join import SLACK_NS, Stall
+from ansible_collections.fleet.stall.plugins.plugin_utils.gaps import Gap, Span, read_gaps, read_heard
+from ansible_collections.fleet.stall.plugins.plugin_utils.stalls_join import SLACK_NS, Event, Stall
 from ansible_collections.fleet.stall.plugins.plugin_utils.xray import Look, Part, Task, Xray
 
 # From this share of a stall on, a task explains it; from the lower one on, it is named beside others
@@ -83,7 +83,6 @@ def explain(
     capture: Mapping,
     offset_ns: int,
     window: tuple[int, int] | None = None,
-    since_ns: int | None = None,
     is_tied: bool = True,
 ) -> list[Explained]:
     """Explain each stall by the capture; what is missing or makes no sense there narrows the answer and raises nothing.
@@ -92,13 +91,11 @@ def explain(
     :param capture: its capture.json
     :param offset_ns: nanoseconds that the host's clock is ahead of the base
     :param window: start and end of what was captured, the host's clock; by default what the capture states
-    :param since_ns: when the first probe was sent, the common base: a trace shows no silence of a stall that was there before
-    :param is_tied: whether offset_ns was measured; if not, that no gap is at the time of a stall says nothing
+    :param is_tied: whether offset_ns was measured; if not, that probes were handled at the time of a stall says nothing
     """
     xray, gaps, usual = Xray(capture), read_gaps(capture), _handlers(capture)
     first, last = window or _window(capture)
-    # A trace that saw no probe at all (another hook, a driver that leaves it out) does not show that they were handled on time
-    traced = is_tied and bool(usual) and _is_available(capture, "rx_trace") and not capture.get("gaps_omitted")
+    heard = read_heard(capture) if is_tied else {}
     found = []
     for stall in stalls:
         start, end = stall.start_ns + offset_ns, stall.end_ns + offset_ns
@@ -109,7 +106,7 @@ def explain(
         gap = _gap_of(stall, start, end, gaps)
         if gap:
             found.append(_or_moved(_judged(_seen(known, gap), xray), xray, usual))
-        elif traced and not _may_have_begun_before(stall, since_ns):
+        elif _was_heard(stall, heard, offset_ns):
             found.append(replace(known, note="on_time"))
         else:
             found.append(_without_trace(known, xray, usual))
@@ -122,10 +119,17 @@ def _window(capture: Mapping) -> tuple[int, int]:
     return (start if isinstance(start, int) else 0, end if isinstance(end, int) else 2**63)
 
 
-def _is_available(capture: Mapping, capability: str) -> bool:
-    capabilities = capture.get("capabilities")
-    stated = capabilities.get(capability) if isinstance(capabilities, Mapping) else None
-    return bool(stated.get("available")) if isinstance(stated, Mapping) else False
+def _was_heard(stall: Stall, heard: Mapping[int, Sequence[Span]], offset_ns: int) -> bool:
+    """Whether the host is seen to have handled the stalled probes as they came. That it shows no silence would not do: the trace may have
+    been blind, or a flow so slow that a stall is no silence."""
+    seen = [_began_in_time(event, heard[event.flow], offset_ns) for event in stall.events if heard.get(event.flow)]
+    return bool(seen) and sum(seen) >= EXPLAINED * len(seen)
+
+
+def _began_in_time(event: Event, spans: Sequence[Span], offset_ns: int) -> bool:
+    """Whether the flow was handled from half an interval before its first delayed probe to half-way through the stall."""
+    start, slack = event.start_ns + offset_ns, min(SLACK_NS, (event.start_ns - event.possible_ns) // 2)
+    return any(first <= start + event.length_ns // 2 and last >= start - slack for first, last in spans)
 
 
 def _gap_of(stall: Stall, start: int, end: int, gaps: Sequence[Gap]) -> Gap | None:
@@ -210,10 +214,6 @@ def _hole(look: Look, one: Explained, xray: Xray, length: int) -> Run | None:
     samples = sum(count for _, count in ended.stacks)
     stacks = tuple((stack, kept * count / samples) for stack, count in ended.stacks)
     return Run(ended.task, one.cpu, kept, min(1.0, kept / length), tuple(look.holes), stacks, 1.0, ended.policy, "I", how="hole")
-
-
-def _may_have_begun_before(stall: Stall, since_ns: int | None) -> bool:
-    return since_ns is not None and min((event.possible_ns for event in stall.events), default=stall.start_ns) <= since_ns
 
 
 def _without_trace(one: Explained, xray: Xray, usual: Mapping[int, Task]) -> Explained:

@@ -28,6 +28,8 @@ KSOFTIRQD = ("ksoftirqd/1", 23, 23)
 READER = ("smaps-reader", 4711, 4711)
 HOG = ("loud", 5000, 5000)
 SWAPPER = ("swapper/1", 0, 0)
+FLOWS = 100
+"""More than any fleet of these tests has."""
 TOOLS = ("rx_trace", "recorder", "slow_calls", "strace", "connections", "packets", "memory_stat")
 
 
@@ -107,6 +109,15 @@ class Capture:
         )
         return self
 
+    def heard(self, flow: int) -> list[list[int]]:
+        """All of the window but the gaps of that flow, or of any where they name none."""
+        spans, start = [], self.at(0)
+        for gap in sorted(self.gaps, key=lambda gap: gap["start_ns"]):
+            if {flow, None} & {row[5] for row in gap["handled"]}:
+                spans.append([start, gap["start_ns"] - 10_000_000])
+                start = gap["end_ns"]
+        return [*spans, [start, self.at(self.window_s)]]
+
     def json(self, host: str = "node-a1-1") -> dict:
         runs = sorted(self.runs, key=lambda run: run["start_ns"])
         gaps = [[run["comm"], run["stacks"][0][0], run["samples"]] for run in runs]
@@ -131,13 +142,14 @@ class Capture:
                 name: {
                     "available": name not in self.lacks,
                     "how": None if name in self.lacks else "tracepoint",
-                    "reason": f"no {name} here",
+                    "reason": f"no {name} here" if name in self.lacks else None,
                 }
                 for name in TOOLS
             },
             "handlers": [] if "rx_trace" in self.lacks else [{"cpu": 1, "pid": NAPI[1], "tid": NAPI[2], "comm": NAPI[0], "packets": 3000}],
             "gaps": self.gaps,
             "gaps_omitted": 0,
+            "heard": {} if "rx_trace" in self.lacks else {str(flow): self.heard(flow) for flow in range(FLOWS)},
             "recorded": [] if "recorder" in self.lacks else [[self.at(0), self.at(self.window_s)]],
             "cpus": [] if "recorder" in self.lacks else [0, 1],
             "stacks": self.stacks,

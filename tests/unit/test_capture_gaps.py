@@ -5,7 +5,17 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from ansible_collections.fleet.stall.plugins.module_utils.capture import gaps
-from ansible_collections.fleet.stall.plugins.module_utils.capture.gaps import Finder, Handled, Late, find, handlers, intervals, merged
+from ansible_collections.fleet.stall.plugins.module_utils.capture.gaps import (
+    Finder,
+    Handled,
+    Late,
+    find,
+    handlers,
+    heard,
+    intervals,
+    merged,
+    sources,
+)
 
 MS = 1000000
 INTERVALS = {1: 10 * MS, 2: 20 * MS, None: 10 * MS}
@@ -59,6 +69,83 @@ def stalled(start_ms, end_ms, until_ms, interval_ms=10, phase_ms=0, **where):
 def test_find(name, given_rows, expected):
     found = find(given_rows, INTERVALS, THRESHOLD)
     assert [(gap["start_ns"] // MS, gap["end_ns"] // MS, gap["cpu"]) for gap in found] == expected, name
+
+
+def nameless(*parts):
+    return [each._replace(flow=None) for part in parts for each in part]
+
+
+@pytest.mark.parametrize(
+    ("name", "given_rows", "expected"),
+    [
+        ("the other CPU goes on", nameless(stalled(200, 300, 600), steady(0, 600, 10, cpu=1)), [(200, 300, 3)]),
+        ("both stall", nameless(stalled(200, 300, 600), stalled(200, 260, 600, cpu=1)), [(200, 260, 1), (200, 300, 3)]),
+        (
+            "often",
+            nameless(*(stalled(at, at + 40, at + 60, phase_ms=at) for at in range(0, 600, 60))),
+            [(at, at + 40, 3) for at in range(60, 600, 60)],
+        ),
+        (
+            "a CPU that slow flows come to, two at a time",
+            nameless(steady(0, 600, 10), steady(0, 600, 80, cpu=1), steady(2, 600, 80, cpu=1)),
+            [],
+        ),
+    ],
+)
+def test_find_by_cpu_where_the_trace_names_no_flow(name, given_rows, expected):
+    found = find(given_rows, INTERVALS, THRESHOLD)
+    assert [(gap["start_ns"] // MS, gap["end_ns"] // MS, gap["cpu"]) for gap in found] == expected, name
+
+
+SLOW, PROBED_BY = {5: 80 * MS, 6: 80 * MS, None: 80 * MS}, {5: "a", 6: "b"}
+
+
+@pytest.mark.parametrize(
+    ("name", "second", "probed_by", "expected"),
+    [
+        ("held together", {"start_ms": 230, "end_ms": 250}, PROBED_BY, [(235, 250, 3)]),
+        ("one source did not send", {"start_ms": 230, "end_ms": 250}, {5: "a", 6: "a"}, []),
+        ("sources that are not known", {"start_ms": 230, "end_ms": 250}, {}, []),
+        ("at another time", {"start_ms": 230, "end_ms": 258}, PROBED_BY, []),
+        ("another CPU", {"start_ms": 230, "end_ms": 250, "cpu": 1}, PROBED_BY, []),
+    ],
+)
+def test_a_stall_that_holds_one_probe_of_each_flow(name, second, probed_by, expected):
+    given_rows = stalled(230, 250, 1000, 80, flow=5) + stalled(**{"until_ms": 1000, "interval_ms": 80, "phase_ms": 75, "flow": 6, **second})
+    found = find(given_rows, SLOW, THRESHOLD, probed_by)
+    assert [(gap["start_ns"] // MS, gap["end_ns"] // MS, gap["cpu"]) for gap in found] == expected, name
+
+
+def test_the_sources_of_flows():
+    assert sources([{"id": 4, "source": "a"}, {"id": 5, "source": "b"}]) == {4: "a", 5: "b"}
+
+
+@pytest.mark.parametrize(
+    ("name", "given_rows", "expected"),
+    [
+        ("nothing", [], {}),
+        ("steady", steady(0, 1000, 10), {1: [(0, 990)]}),
+        ("a backlog", stalled(200, 300, 600), {1: [(0, 190), (300, 590)]}),
+        ("a probe lost", steady(0, 200, 10) + steady(220, 400, 10), {1: [(0, 190), (220, 390)]}),
+        ("a little late", steady(0, 200, 10) + steady(204, 400, 10), {1: [(0, 394)]}),
+        (
+            "one held for as long as counts",
+            steady(0, 200, 20, flow=2) + rows(210, flow=2) + steady(220, 400, 20, flow=2),
+            {2: [(0, 180), (210, 380)]},
+        ),
+        ("no flow is named", nameless(steady(0, 1000, 10)), {}),
+        ("a flow that the plan does not know", steady(0, 1000, 10, flow=9), {}),
+        ("two flows", steady(0, 100, 10) + steady(0, 100, 20, flow=2), {1: [(0, 90)], 2: [(0, 80)]}),
+    ],
+)
+def test_heard(name, given_rows, expected):
+    found = heard(reversed(given_rows), INTERVALS, THRESHOLD)
+    assert {flow: [(start // MS, end // MS) for start, end in spans] for flow, spans in found.items()} == expected, name
+
+
+def test_heard_is_bounded(monkeypatch):
+    monkeypatch.setattr(gaps, "MOST_HEARD", 3)
+    assert heard(rows(0, 100, 200, 300, 400), INTERVALS, THRESHOLD) == {1: [(0, 0), (100 * MS, 100 * MS), (200 * MS, 200 * MS)]}
 
 
 def test_order_of_rows_does_not_matter():

@@ -265,7 +265,7 @@ def test_who_has_a_connection_is_known_by_name_and_group(monkeypatch):
     assert looking.witness.processes[own]["comm"] and "cpu_cgroup" in looking.witness.processes[own]
 
 
-def result(gaps=0, runs=0, folded=0, calls=0):
+def result(gaps=0, runs=0, folded=0, calls=0, heard=0):
     draw = random.Random(7)
 
     def text(size):
@@ -277,6 +277,7 @@ def result(gaps=0, runs=0, folded=0, calls=0):
         "status": "measured",
         "gaps": [{"start_ns": at * 1000, "end_ns": at * 1000 + 10 + at, "cpu": 1, "handled": handled[: at % 100]} for at in range(gaps)],
         "gaps_omitted": 0,
+        "heard": {"1": [[draw.getrandbits(60)] * 2 for _ in range(heard)], "2": [[3, 4]] * bool(heard)},
         "stacks": [text(300) for _ in range(max(runs, folded))],
         "runs": [
             {"start_ns": at, "end_ns": at + 1 + at % 97, "cpu": 0, "pid": 1, "tid": 1, "comm": "a", "stacks": [[at, 3], [0, 1]]}
@@ -301,9 +302,9 @@ def unpacked(packed):
 
 
 def test_what_fits_is_left_alone():
-    given_result = result(gaps=3, runs=5, folded=5, calls=3)
+    given_result = result(gaps=3, runs=5, folded=5, calls=3, heard=30)
     found = unpacked(encoding.encode(given_result))
-    for part in ("gaps", "slow_calls", "processes", "omitted"):
+    for part in ("gaps", "heard", "slow_calls", "processes", "omitted"):
         assert found[part] == given_result[part]
     stacks_of = [[found["stacks"][at] for at, _n in run["stacks"]] for run in found["runs"]]
     assert stacks_of == [[given_result["stacks"][at] for at, _n in run["stacks"]] for run in given_result["runs"]]
@@ -311,7 +312,15 @@ def test_what_fits_is_left_alone():
 
 @pytest.mark.parametrize("limit", [100000, 30000, 3000])
 @pytest.mark.parametrize(
-    "size", [{"gaps": 900}, {"runs": 1500}, {"folded": 300}, {"calls": 400}, {"gaps": 900, "runs": 1500, "folded": 300, "calls": 400}]
+    "size",
+    [
+        {"gaps": 900},
+        {"runs": 1500},
+        {"folded": 300},
+        {"calls": 400},
+        {"heard": 2000},
+        {"gaps": 900, "runs": 1500, "folded": 300, "calls": 400, "heard": 2000},
+    ],
 )
 def test_what_does_not_fit_is_left_out_and_counted(size, limit):
     given_result = result(**size)
@@ -321,6 +330,7 @@ def test_what_does_not_fit_is_left_out_and_counted(size, limit):
     assert given_result == before
     assert len(base64.b64encode(packed)) <= limit
     assert len(found["gaps"]) + found["gaps_omitted"] == len(before["gaps"])
+    assert sum(map(len, found["heard"].values())) + found["omitted"].get("heard", 0) == sum(map(len, before["heard"].values()))
     assert len(found["runs"]) + found["omitted"].get("runs", 0) == len(before["runs"])
     assert len(found["slow_calls"]) + found["omitted"]["slow_calls"] == len(before["slow_calls"]) + 2
     pointed = {at for run in found["runs"] for at, _n in run["stacks"]} | {

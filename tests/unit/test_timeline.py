@@ -79,17 +79,40 @@ def test_what_kept_the_cpu(capture, klass, who, note):
 def test_a_stall_that_was_there_before_the_first_probe_has_no_silence():
     """The trace knows no earlier probe that it could have been silent after; the CPU that handles probes is looked at all the same."""
     capture, first = Capture().run(1.9, 2.118).run(1.9, 2.118, HOG, USER, cpu=0), stall(2.0, 0.118)
-    (found,) = explain([first], capture.json(), 0, since_ns=first.start_ns - 1_000_000)
+    since_the_drain = {"1": [[capture.at(2.118), capture.at(30)]]}
+    (found,) = explain([first], {**capture.json(), "heard": since_the_drain}, 0)
     assert (found.blocker.task.comm, found.cpu, found.handler.comm, found.backlog) == ("smaps-reader", 1, "napi/eth0-12", 0)
-    (later,) = explain([first], capture.json(), 0, since_ns=first.start_ns - 10**9)
-    assert later.note == "on_time"
 
 
-@pytest.mark.parametrize(("handlers", "is_tied"), [([], True), (None, True), (Capture().json()["handlers"], False)])
-def test_a_trace_that_saw_no_probe_or_has_another_clock_does_not_show_that_they_were_on_time(handlers, is_tied):
-    capture = {**Capture().json(), "handlers": handlers}
-    (found,) = explain([stall(2.0, 0.118)], capture, 0, is_tied=is_tied)
-    assert found.note == "no_cpu"
+def spans(*seconds):
+    return [[Capture().at(start), Capture().at(end)] for start, end in seconds]
+
+
+HEARD = {
+    "all the time": ({"1": spans((0, 30))}, True, "on_time"),
+    "by a clock that is not tied to it": ({"1": spans((0, 30))}, False, "no_cpu"),
+    "never": ({}, True, "no_cpu"),
+    "another flow alone": ({"2": spans((0, 30))}, True, "no_cpu"),
+    "not while the trace was blind": ({"1": spans((0, 1.5), (2.6, 30))}, True, "no_cpu"),
+    "until it began, and from its end on": ({"1": spans((0, 1.998), (2.118, 30))}, True, "no_cpu"),
+    "the one request that it waits for": ({"1": spans((1.98, 2.008), (2.119, 30))}, True, "on_time"),
+    "late in it": ({"1": spans((0, 1.998), (2.09, 30))}, True, "no_cpu"),
+    "nonsense": ({"1": [[None, 3], 7, [1]], "x": spans((0, 30)), "2": None}, True, "no_cpu"),
+    "no list at all": (7, True, "no_cpu"),
+}
+
+
+@pytest.mark.parametrize(("heard", "is_tied", "note"), HEARD.values(), ids=HEARD.keys())
+def test_probes_were_handled_on_time_only_where_the_trace_saw_them_handled(heard, is_tied, note):
+    (found,) = explain([stall(2.0, 0.118)], {**Capture().json(), "heard": heard}, 0, is_tied=is_tied)
+    assert found.note == note
+
+
+@pytest.mark.parametrize(("late", "note"), [((), "on_time"), ((7,), "on_time"), ((7, 8), "no_cpu"), ((5, 6, 7, 8), "no_cpu")])
+def test_of_several_flows_most_were_handled_on_time(late, note):
+    heard = {str(flow): spans((0, 1.998), (2.118, 30)) if flow in late else spans((0, 30)) for flow in (5, 6, 7, 8)}
+    (found,) = explain([stall(2.0, 0.118, (5, 6, 7, 8, 9))], {**Capture().json(), "heard": heard}, 0)
+    assert found.note == note
 
 
 def test_a_thread_that_was_moved_to_an_idle_cpu_waited_where_it_is_otherwise():
@@ -188,7 +211,7 @@ def test_shares_are_shares(capture, length):
     assert 0 <= found.share <= 1 and (found.blocker is None or found.blocker.share >= EXPLAINED)
 
 
-PARTS = ("clock", "capabilities", "gaps", "gaps_omitted", "recorded", "cpus", "stacks", "runs", "holes")
+PARTS = ("clock", "capabilities", "gaps", "heard", "recorded", "cpus", "stacks", "runs", "holes")
 
 
 @settings(deadline=None)

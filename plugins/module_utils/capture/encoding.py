@@ -17,7 +17,7 @@ def encode(found: Dict[str, Any], limit: int = WIRE_BYTES) -> bytes:
     """The capture as gzip JSON, of which the base64 is at most `limit` bytes long. What was left out: `omitted` {part: n}.
 
     Left out in this order: the packets, folded stacks but the most frequent, connections, runs far from gaps, short slow calls,
-    rows of backlogs, runs but the longest, gaps but the longest.
+    when flows were heard but the longest, rows of backlogs, runs but the longest, gaps but the longest.
     """
     steps = _steps()
     enough, too_few = len(steps), -1
@@ -52,6 +52,7 @@ def _steps() -> List[Step]:
         partial(_keep, part="connections", most=15),
         partial(_longest_runs, most=400),
         partial(_keep_longest, part="slow_calls", most=150, length="duration_ms"),
+        partial(_fewer_heard, most=100),
         partial(_fewer_handled, most=40),
         partial(_fewer_stacks, most=5),
         partial(_fewer_folded, most=20),
@@ -62,6 +63,7 @@ def _steps() -> List[Step]:
         partial(_longest_runs, most=80),
         partial(_fewer_stacks, most=2),
         partial(_longest_gaps, most=60),
+        partial(_fewer_heard, most=20),
         partial(_fewer_processes, most=60),
         partial(_keep, part="connections", most=0),
         partial(_fewer_folded, most=0),
@@ -69,6 +71,7 @@ def _steps() -> List[Step]:
         partial(_longest_runs, most=20),
         partial(_keep_longest, part="slow_calls", most=10, length="duration_ms"),
         partial(_longest_runs, most=0),
+        partial(_fewer_heard, most=0),
         partial(_fewer_processes, most=0),
     ]
 
@@ -131,6 +134,16 @@ def _fewer_handled(found: Dict[str, Any], most: int) -> None:
         _count(found, "handled", len(rows) - len(kept))
         gaps.append(dict(gap, handled=kept))
     found["gaps"] = gaps
+
+
+def _fewer_heard(found: Dict[str, Any], most: int) -> None:
+    """Of each flow the longest spans: what is left out counts as not heard."""
+    kept = {}
+    for flow, spans in (found.get("heard") or {}).items():
+        _count(found, "heard", len(spans) - most)
+        kept[flow] = sorted(sorted(spans, key=lambda span: span[0] - span[1])[:most])
+    if kept:
+        found["heard"] = kept
 
 
 def _fewer_stacks(found: Dict[str, Any], most: int) -> None:

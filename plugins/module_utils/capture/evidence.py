@@ -24,10 +24,12 @@ WHOLE_SHARE = 0.95
 
 
 def found(session: Any, files: List[str], straced: Optional[Dict[str, Any]]) -> Dict[str, Any]:
-    """handlers, gaps, recorded, cpus, stacks, runs, holes, folded, slow_calls, processes, strace and omitted of capture.json."""
+    """handlers, gaps, heard, recorded, cpus, stacks, runs, holes, folded, slow_calls, processes, strace and omitted of capture.json."""
     plan, clock, witness = session.plan, session.clock, session.witness
     rows = session.rx.rows
-    seen = gaps.find(rows, gaps.intervals(plan["flows"]), int(plan["threshold_ms"] * 1e6))
+    intervals, threshold_ns = gaps.intervals(plan["flows"]), int(plan["threshold_ms"] * 1e6)
+    seen = gaps.find(rows, intervals, threshold_ns, gaps.sources(plan["flows"]))
+    heard = gaps.heard(rows, intervals, threshold_ns)
     kept = sorted(sorted(seen, key=lambda gap: gap["start_ns"] - gap["end_ns"])[:MOST_GAPS], key=lambda gap: gap["start_ns"])
     handlers = gaps.handlers(rows)[:MOST_HANDLERS]
     period_ns = int(1e9 / plan["stack_hz"])
@@ -45,6 +47,7 @@ def found(session: Any, files: List[str], straced: Optional[Dict[str, Any]]) -> 
         "handlers": handlers,
         "gaps": [gap_row(gap, clock) for gap in kept],
         "gaps_omitted": len(seen) - len(kept),
+        "heard": {str(flow): [[clock.real(start), clock.real(end)] for start, end in spans] for flow, spans in heard.items()},
         "recorded": [[clock.real(start), clock.real(end)] for start, end in stacks.joined(recording.spans, APART_NS)],
         "cpus": session.recorder.cpus if recording.cpus else [],
         "runs": [run_row(run, clock, table, witness) for run in recording.runs],

@@ -20,6 +20,11 @@ MOST_KNOWN = 1000
 MOST_SEEN = 128
 # A probe that comes so much after its turn was held
 NOTABLE_NS = 1000000
+# Probes of two hosts that come so close to each other after a silence were held together.
+TOGETHER_NS = 1000000
+# Of a CPU whose rows name no flow: all pauses but so many of them are its pace.
+STALLED_SHARE = 0.25
+MOST_HEARD = 2000
 
 
 class Handled(NamedTuple):
@@ -71,32 +76,51 @@ class _State:
 
 
 class Finder:
-    """Tells of a silence as soon as its end is certain. Rows of a flow must come in the order of time."""
+    """Tells of a silence as soon as its end is certain. Rows of a flow must come in the order of time.
 
-    def __init__(self, intervals_ns: Dict[Optional[int], int], threshold_ns: int) -> None:
-        """`intervals_ns` by flow id; None: the interval of rows that name no flow."""
-        self._intervals, self._threshold = intervals_ns, threshold_ns
-        self._states: Dict[Optional[int], _State] = {}
+    A silence alone may be a loss, or a source that did not send. It was a backlog where two probes come out of it at once: of one flow,
+    or of two sources where flows are so slow that a stall holds one probe of each.
+    """
+
+    def __init__(
+        self, intervals_ns: Dict[Optional[int], int], threshold_ns: int, sources: Optional[Dict[Optional[int], str]] = None
+    ) -> None:
+        """`intervals_ns` by `key_of` a row; None: of all rows that name no flow. `sources`: flow -> the host that probes."""
+        self._intervals, self._threshold, self._sources = intervals_ns, threshold_ns, sources or {}
+        self._states: Dict[int, _State] = {}
+        self._latest: Dict[int, Late] = {}
 
     def add(self, row: Handled) -> Optional[Late]:
         """The silence that this row proves to have been a backlog: the second one to come out of it."""
-        interval = self._intervals.get(row.flow)
+        key = key_of(row)
+        interval = self._intervals.get(key) or self._intervals.get(row.flow)
         if not interval:
             return None
-        state = self._states.get(row.flow)
+        state = self._states.get(key)
         if state is None:
-            self._states[row.flow] = _State(row.at_ns)
+            self._states[key] = _State(row.at_ns)
             return None
         silence = row.at_ns - state.last_ns
         found = None
         if silence >= interval + self._threshold:
             state.late = Late(state.last_ns + interval, row.at_ns, row.cpu, row.flow)
+            found = self._beside_another(state.late)
         elif silence <= interval // 2:
             found, state.late = state.late, None
         else:
             state.late = None
         state.last_ns = max(state.last_ns, row.at_ns)
         return found
+
+    def _beside_another(self, late: Late) -> Optional[Late]:
+        """The silence, if a probe of another source came out of one on the same CPU a moment before."""
+        before, self._latest[late.cpu] = self._latest.get(late.cpu), late
+        if before is None or late.end_ns - before.end_ns > TOGETHER_NS:
+            return None
+        known = self._sources.get(before.flow), self._sources.get(late.flow)
+        if None in known or known[0] == known[1]:
+            return None
+        return before._replace(start_ns=min(before.start_ns, late.start_ns))
 
 
 class Known:
@@ -138,14 +162,64 @@ def intervals(flows: Sequence[Dict[str, Any]]) -> Dict[Optional[int], int]:
     return found
 
 
-def find(rows: Iterable[Handled], intervals_ns: Dict[Optional[int], int], threshold_ns: int) -> List[Dict[str, Any]]:
+def sources(flows: Sequence[Dict[str, Any]]) -> Dict[Optional[int], str]:
+    """{flow id: the host that probes}"""
+    return {flow["id"]: flow["source"] for flow in flows}
+
+
+def key_of(row: Handled) -> int:
+    """The flow of a row; where the trace does not tell it, the CPU, below zero: what one CPU handles does not end another's silence."""
+    return ~row.cpu if row.flow is None else row.flow
+
+
+def paces(rows: Sequence[Handled], intervals_ns: Dict[Optional[int], int]) -> Dict[Optional[int], int]:
+    """{key of the CPU: ns between the rows that name no flow, but for the few pauses that may be stalls}; `rows` by time."""
+    least_ns = intervals_ns.get(None)
+    if not least_ns:
+        return {}
+    last: Dict[int, int] = {}
+    pauses: Dict[Optional[int], List[int]] = {}
+    for row in rows:
+        if row.flow is None:
+            if row.cpu in last:
+                pauses.setdefault(key_of(row), []).append(row.at_ns - last[row.cpu])
+            last[row.cpu] = row.at_ns
+    return {key: max(least_ns, sorted(found)[int(len(found) * (1 - STALLED_SHARE))]) for key, found in pauses.items()}
+
+
+def heard(rows: Iterable[Handled], intervals_ns: Dict[Optional[int], int], threshold_ns: int) -> Dict[int, List[Tuple[int, int]]]:
+    """{flow: [(start_ns, end_ns), ..]}: from when to when its probes were handled at their pace, rows in any order.
+
+    What is not in it was late, lost or not sent, or the trace did not see it. Spans after the first MOST_HEARD are left out.
+    """
+    found: Dict[int, List[Tuple[int, int]]] = {}
+    count = 0
+    for row in sorted(rows, key=order):
+        interval = intervals_ns.get(row.flow)
+        if row.flow is None or not interval:
+            continue
+        spans = found.setdefault(row.flow, [])
+        if spans and row.at_ns - spans[-1][1] <= interval + threshold_ns // 2:
+            spans[-1] = (spans[-1][0], row.at_ns)
+        elif count < MOST_HEARD:
+            spans.append((row.at_ns, row.at_ns))
+            count += 1
+    return found
+
+
+def find(
+    rows: Iterable[Handled],
+    intervals_ns: Dict[Optional[int], int],
+    threshold_ns: int,
+    sources_of: Optional[Dict[Optional[int], str]] = None,
+) -> List[Dict[str, Any]]:
     """The gaps of rows in any order: [{start_ns, end_ns, cpu, handled [row, ..]}, ..] by time.
 
     A gap: what flows were late at the same time on the same CPU. It starts when the first of their probes was due and ends when the
     first was handled. `handled`: what that CPU handled from 50 ms before to the last of the backlog.
     """
     ordered = sorted(rows, key=order)
-    finder = Finder(intervals_ns, threshold_ns)
+    finder = Finder({**intervals_ns, **paces(ordered, intervals_ns)}, threshold_ns, sources_of)
     late = [found for found in map(finder.add, ordered) if found]
     by_cpu: Dict[int, List[Handled]] = {}
     for row in ordered:

@@ -80,6 +80,7 @@ class RxTrace:
         self._loud: Dict[int, int] = {}
         self._passed_over: List[str] = []
         self._over_budget = False
+        self._begun_anew = 0
         self._calls_until_ns: Optional[int] = None
         self._keys = map_keys(plan["flows"], threads_here())
 
@@ -176,6 +177,7 @@ class RxTrace:
         if self._over_budget:
             self.bytes_written += self._tool.size()
             self._over_budget, self._calls_until_ns = False, None
+            self._begun_anew += 1
             self._attempts = [(self._source, self.budget.exceeded is None)]
             self.start()
             return
@@ -225,6 +227,10 @@ class RxTrace:
         if self.rows_refused:
             found.append(
                 f"{self.rows_refused} TCP segments to probed ports were not looked at: more than {rxprogram.TCP_ROWS} in {TURN_S} s"
+            )
+        if self._begun_anew:
+            found.append(
+                f"the trace of packets was begun anew {self._begun_anew} times, and saw none meanwhile: system calls cost too much to watch"
             )
         if self._calls and threads_here() > self._keys:
             found.append(f"slow system calls were watched of {self._keys} threads, this host has {threads_here()}")

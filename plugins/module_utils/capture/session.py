@@ -71,7 +71,7 @@ class Session:
         self.setup_cpu_s = 0.0
         self.window_cpu_s: Dict[str, float] = {}
         self.traced_calls_cpu_s = 0.0
-        self._finder = gaps.Finder(gaps.intervals(plan["flows"]), int(plan["threshold_ms"] * 1e6))
+        self._finder = gaps.Finder(gaps.intervals(plan["flows"]), int(plan["threshold_ms"] * 1e6), gaps.sources(plan["flows"]))
         self._suspicions = witness.Suspicions(ours())
 
     def watch(self, should_stop: Callable[[], bool]) -> None:
