@@ -63,7 +63,7 @@ class Campaign:
         return [line["event"] for line in lines if line["host"] == host]
 
     def boots(self, host: str) -> int:
-        return self.fleet.console(host).count("Loading Linux")
+        return self.fleet.console(host).count("] Linux version ")
 
     def is_out(self, host: str) -> bool:
         return (self.out / host).exists()
