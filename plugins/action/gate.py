@@ -57,12 +57,18 @@ class ActionModule(ControllerAction):
         hosts = [host for wave in gates.left(self.plan, state, self.retry) for host in wave]
         measured = {host: task_vars["hostvars"][host].get("stall_now") or {} for host in hosts}
         boot_ids = {host: (now.get("measured") or {}).get("boot_id") for host, now in measured.items()}
-        request.refuse(gates.refusals(self.plan, state, boot_ids))
+        against = gates.refusals(self.plan, state, boot_ids)
+        if not self.campaign.is_open:
+            request.refuse(against)
+        # One that has begun goes on, for the hosts it took out of service: the step refuses these.
+        for sentence in against:
+            warn(sentence)
         if self._task.check_mode:
             return {"stop": False}
         holder = self._holder()
         if said := campaign_lock.take(self.campaign.base, holder, boolean(self._task.args.get("unlock", False))):
             warn(said)
+        self._give_back(self._task.args.get("given_back") or [])
         silent = self._silent(task_vars)
         if silent:
             warn(
@@ -76,6 +82,13 @@ class ActionModule(ControllerAction):
         fleet = {*self.campaign.fleet(), *gates.planned(self.plan)} & {*remediation_request.fleet(task_vars["groups"], {})}
         called = {host: task_vars["hostvars"][host].get("stall_answer") for host in sorted(fleet)}
         return [host for host, answer in called.items() if answer and "rc" not in answer]
+
+    def _give_back(self, hosts: list[str]) -> None:
+        """Hosts that a person put back into service: no campaign has them away any more."""
+        for path in journals(self.campaign.base):
+            for host, known in journal_state.fold(journal.read(path)).hosts.items():
+                if host in hosts and known.cordoned:
+                    Remediation(path.parent).note("undrained", host=host, data={"by_hand": True})
 
     # -- Once a wave
 
@@ -109,7 +122,7 @@ class ActionModule(ControllerAction):
     def _against(self, state: State, task_vars: dict[str, Any]) -> tuple[str, bool]:
         """Why a wave may not be begun, and whether that is a failure, which only a person can let pass."""
         if (state.waves.get(self.wave) == "failed") and not self.retry:
-            return f"wave {self.wave} failed: put it right and go on with -e stall_retry=true, or make a new plan", True
+            return f"wave {self.wave} failed: {gates.way_on(self.plan, state, self.wave)}", True
         holder = campaign_lock.held_by(self.campaign.base)
         if holder is None or not holder.is_process_of(self._holder()):
             return "the lock of the fleet is no longer ours", False

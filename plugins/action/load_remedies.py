@@ -40,8 +40,9 @@ class ActionModule(ControllerAction):
         left = any(gates.left(plan, state, parameters["retry"]))
         if not plan["hosts"] or (gates.is_done(plan, state) and state.outcome and not left):
             return {**self._ended(plan, campaign, state), "done": True}
+        in_service = remediation_request.in_service(plan, task_vars["hostvars"], parameters["drain_driver"])
         if not (parameters["confirm"] or self._task.check_mode):
-            for line in plan_table.lines(plan, parameters["top"]):
+            for line in plan_table.lines(plan, parameters["top"], in_service):
                 display.display(line)
             display.display("Nothing was done: confirm it with -e stall_confirm=true.")
             return _result(campaign)

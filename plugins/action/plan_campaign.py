@@ -49,7 +49,8 @@ class ActionModule(ControllerAction):
         if not self._task.check_mode:
             known = campaign.kernels(run.id, parameters["kernel"], stamp(now), choice)
             run.write("kernels.json", json.dumps(known, indent=1, ensure_ascii=True) + "\n")
-        for line in plan_table.lines(plan, parameters["top"]):
+        in_service = remediation_request.in_service(plan, task_vars["hostvars"], parameters["drain_driver"])
+        for line in plan_table.lines(plan, parameters["top"], in_service):
             display.display(line)
         display.display(f"plan: {path}" + ("" if is_new else " (as it was)"))
         if plan["hosts"]:

@@ -41,7 +41,8 @@ class ActionModule(ControllerAction):
         path = run.path / remediation.PLAN
         command = f"ansible-playbook {plan_files.inventory(task_vars)}remediate.yml -e stall_plan={path} -e stall_confirm=true"
         is_new = plan_files.replace(run, plan, _HEADING.format(run=run.id, command=command), self._task.check_mode)
-        for line in plan_table.lines(plan, parameters["top"]):
+        in_service = remediation_request.in_service(plan, task_vars["hostvars"], parameters["drain_driver"])
+        for line in plan_table.lines(plan, parameters["top"], in_service):
             display.display(line)
         display.display(f"plan: {path}" + ("" if is_new else " (as it was)"))
         if plan["hosts"]:

@@ -8,7 +8,7 @@ from typing import Any
 from ansible.module_utils.parsing.convert_bool import boolean
 
 from ansible_collections.fleet.stall.plugins.plugin_utils import gates, journal_state, plan_check, remediation_request, request
-from ansible_collections.fleet.stall.plugins.plugin_utils.actions import ControllerAction, failed
+from ansible_collections.fleet.stall.plugins.plugin_utils.actions import ControllerAction, failed, warn
 from ansible_collections.fleet.stall.plugins.plugin_utils.journal_state import NOTHING, ROLL_BACK, STEP, Host
 from ansible_collections.fleet.stall.plugins.plugin_utils.remediation import Remediation
 from ansible_collections.fleet.stall.plugins.plugin_utils.remedies import Remedy
@@ -36,6 +36,9 @@ class ActionModule(ControllerAction):
         if next_.what != STEP or next_.index is None:
             return {"go": next_.what}
         step, measured, wave = row["steps"][next_.index], arguments["measured"], int(arguments["wave"])
+        if not next_.resumed and known.step and not known.is_healthy:
+            # What failed after our reboot has not failed before it.
+            measured = {**measured, "failed_units": (known.step.before or {}).get("failed_units")}
         before = known.step.before if next_.resumed and known.step else measured
         if not next_.resumed:
             place = {"wave": wave, "step": next_.index, "remedy": step["remedy"]}
@@ -45,7 +48,9 @@ class ActionModule(ControllerAction):
         because = "" if known.reboot else plan_check.rebooted(row, measured.get("boot_id"), known.boot_ids)
         if because:
             self._note("step_failed", because=because)
-            return failed([f"{printable(self.host)}: {because}."])
+            # No failure of the play, which would leave a host that we took out of service as it is.
+            warn(f"{printable(self.host)}: {because}.")
+            return {"go": NOTHING}
         remedy = self._remedy(step["remedy"], task_vars)
         seen = {**_complete(step, remedy), "host": self.host, "wave": wave, "resumed": next_.resumed, "before": before}
         check = "" if next_.resumed or not remedy.check_tasks.is_file() else str(remedy.check_tasks)

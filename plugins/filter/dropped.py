@@ -47,7 +47,7 @@ from ansible_collections.fleet.stall.plugins.plugin_utils.dropped import sentenc
 
 def dropped(before, after, later=None):
     try:
-        return sentences(before, after, later)
+        return sentences(before, after, later or None)
     except (AttributeError, KeyError, TypeError, ValueError) as error:
         raise AnsibleFilterError(f"fleet.stall.dropped wants what fleet.stall.measure returned as `measured`: {error}") from error
 

@@ -39,6 +39,11 @@ options:
     description: At V(start), take the lock whoever has it.
     type: bool
     default: false
+  given_back:
+    description: At V(start), hosts that a person put back into service after a campaign had taken them out.
+    type: list
+    elements: str
+    default: []
   finishing:
     description: After a wave that could not begin, in which only what had been begun was finished.
     type: bool

@@ -27,7 +27,7 @@ def tripped(lines: Iterable[Mapping[str, Any]], limit: Mapping[str, Any], now: d
         return ""
     return (
         f"the circuit breaker is open: {len(failed)} hosts failed within {limit['within_h']:g} h ({and_more(sorted(failed), 5)}), "
-        f"and at {limit['failures']} nothing more is begun"
+        f"and at {limit['failures']} nothing more is begun until fewer have, or -e stall_retry=true says that it may be"
     )
 
 

@@ -12,7 +12,7 @@ from typing import Any
 
 from ansible_collections.fleet.stall.plugins.plugin_utils import journal_state, plan_check, waves
 from ansible_collections.fleet.stall.plugins.plugin_utils.journal_state import BEGUN, DONE, NOTHING, ROLL_BACK, SAME, UNKNOWN, Next, State
-from ansible_collections.fleet.stall.plugins.plugin_utils.text import host_count, printable
+from ansible_collections.fleet.stall.plugins.plugin_utils.text import and_more, host_count, printable
 
 CANARY = 1
 """The number of the first wave."""
@@ -90,7 +90,11 @@ def may_begin(plan: Mapping[str, Any], state: State, number: int, domains: waves
     lost = (name for earlier in range(CANARY, number) for name in members(plan, earlier) if _was_lost(state, name))
     down = {*plan["down"], *state.silent, *away, *lost, *(name for name, host in state.hosts.items() if host.is_down)}
     limits = waves.Limits.of(plan["limits"]["per_domain"], domains, down)
-    return "; ".join(limits.over(members(plan, number)))
+    over = limits.over(members(plan, number))
+    by_us = sorted({*away, *(name for name, host in state.hosts.items() if host.cordoned)})
+    if over and by_us:
+        over.append(f"campaigns took {and_more(by_us, 5)} out of service; one that was put back by hand: -e stall_given_back=<host>")
+    return "; ".join(over)
 
 
 def _was_lost(state: State, name: str) -> bool:
@@ -137,6 +141,14 @@ def failed_in(plan: Mapping[str, Any], state: State, number: int) -> dict[str, s
         elif host.step.status == BEGUN:
             found[name] = f"{host.step.remedy} was begun and did not end"
     return found
+
+
+def way_on(plan: Mapping[str, Any], state: State, number: int) -> str:
+    """What a person can do about a wave that failed. A remedy that did harm is not tried again."""
+    worse = [name for name in members(plan, number) if (step := state.host(name).step) and step.is_worse]
+    if worse:
+        return f"make a new plan, in which nothing of the kind is done to {and_more(worse, 5)}: a retry does not go on from worse"
+    return "put it right and go on with -e stall_retry=true, or make a new plan"
 
 
 def unproven_in(plan: Mapping[str, Any], state: State, number: int) -> dict[str, str]:

@@ -6,7 +6,7 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from typing import Any
 
 from ansible_collections.fleet.stall.plugins.plugin_utils import windows
@@ -18,9 +18,13 @@ _RIGHT = (0, 2)
 _HOST_LIMIT = 40
 
 
-def lines(plan: Mapping[str, Any], top: int) -> list[str]:
-    """The first `top` hosts in the order of the waves, hosts that are left out, and what bounds it all."""
-    return [*_table(plan, top), *_left_out(plan), *_bounds(plan)]
+def lines(plan: Mapping[str, Any], top: int, in_service: Collection[str] = ()) -> list[str]:
+    """The first `top` hosts in the order of the waves, hosts that are left out, and what bounds it all.
+
+    :param in_service: hosts that have no driver to be drained with
+    """
+    said = [f"not drained, but worked on in service: {and_more(sorted(in_service), 5)} (stall_drain_driver is none)"] if in_service else []
+    return [*_table(plan, top, in_service), *_left_out(plan), *said, *_bounds(plan)]
 
 
 def grid(headings: tuple[str, ...], rows: list[tuple[str, ...]], right: tuple[int, ...] = ()) -> list[str]:
@@ -33,21 +37,21 @@ def grid(headings: tuple[str, ...], rows: list[tuple[str, ...]], right: tuple[in
     return ["  ".join(cell(text, index) for index, text in enumerate(row)).rstrip() for row in (headings, *rows)]
 
 
-def _table(plan: Mapping[str, Any], top: int) -> Iterator[str]:
+def _table(plan: Mapping[str, Any], top: int, in_service: Collection[str]) -> Iterator[str]:
     rows = {row["host"]: row for row in plan["hosts"]}
     order = [(str(wave), rows[host]) for wave, hosts in enumerate(plan["waves"], 1) for host in hosts if host in rows]
     if not order:
         yield "Nothing is to be done."
         return
-    yield from grid(_HEADINGS, [_row(wave, row) for wave, row in order[:top]], _RIGHT)
+    yield from grid(_HEADINGS, [_row(wave, row, row["host"] not in in_service) for wave, row in order[:top]], _RIGHT)
     if len(order) > top:
         yield f"and {len(order) - top} more hosts in the plan"
 
 
-def _row(wave: str, row: Mapping[str, Any]) -> tuple[str, ...]:
+def _row(wave: str, row: Mapping[str, Any], has_driver: bool) -> tuple[str, ...]:
     first, *others = row["steps"]
     then = [step["remedy"] for step in others] if row["escalate"] else []
-    drained = " (drained)" if first["drain"] else ""
+    drained = " (drained)" if first["drain"] and has_driver else ""
     rate = "" if row["stalled_ms_per_s"] is None else number(row["stalled_ms_per_s"])
     causes = and_more(first["causes"], 2)
     return wave, printable(row["host"], _HOST_LIMIT), rate, first["remedy"] + drained, first["risk"], ", ".join(then), causes

@@ -29,6 +29,16 @@ def allowed(values: Mapping[str, Any]) -> dict[str, Remedy]:
     return remedies.allowed(remedies.load(values["remedy_dirs"]), values["remedies"])
 
 
+def in_service(plan: Mapping[str, Any], hostvars: Mapping[str, Mapping[str, Any]], driver: str) -> list[str]:
+    """Hosts of a plan that would have to be drained for a step, and are not, since they have no driver for it.
+
+    :param driver: stall_drain_driver of hosts that set no other
+    """
+    drained = (row["host"] for row in plan["hosts"] if any(step["drain"] for step in row["steps"]))
+    known = {host: (hostvars[host] if host in hostvars else {}).get("stall_drain_driver", driver) for host in drained}
+    return [host for host, of_host in known.items() if of_host == "none"]
+
+
 def fleet(groups: Mapping[str, Iterable[str]], patterns: Mapping[str, str]) -> dict[str, dict[str, str]]:
     """Host of the inventory -> level -> group; the campaign's own hosts are none of the fleet."""
     own = set(groups.get(SPEAKERS, ()))

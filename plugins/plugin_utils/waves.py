@@ -14,6 +14,8 @@ from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from ansible_collections.fleet.stall.plugins.plugin_utils.text import and_more
+
 FLEET = "fleet"
 
 Domains = Mapping[str, Mapping[str, str]]
@@ -49,8 +51,8 @@ class Limits:
         ]
 
     def _of_them_down(self, level: str, group: str) -> str:
-        down = sum((level, group) in _groups(host, self.domains) for host in self.away)
-        return f"{down} of them are down already, " if down else ""
+        down = sorted(host for host in self.away if (level, group) in _groups(host, self.domains))
+        return f"{len(down)} of them are down already ({and_more(down, 5)}), " if down else ""
 
 
 def hosts_of(limit: int | str, size: int) -> int:

@@ -4,7 +4,13 @@ import re
 
 import pytest
 
-from ansible_collections.fleet.stall.plugins.plugin_utils import journal_state, plan_table, remediation_page, remediation_table
+from ansible_collections.fleet.stall.plugins.plugin_utils import (
+    journal_state,
+    plan_table,
+    remediation_page,
+    remediation_request,
+    remediation_table,
+)
 
 from .test_journal_state import line
 from .test_plan_file import REBOOT, plan, planned
@@ -30,6 +36,15 @@ def test_a_plan_as_a_table():
         "only begun within: sat 22:00-05:00 UTC",
         "valid until 2026-11-26T12:01:00Z",
     ]
+
+
+def test_who_is_worked_on_in_service_for_want_of_a_driver_is_told():
+    hostvars = {"node-a0": {}, "node-a1": {"stall_drain_driver": "command"}}
+    assert remediation_request.in_service(two(), hostvars, "none") == ["node-a0"]
+    assert remediation_request.in_service(two(), {}, "haproxy") == []
+    said = plan_table.lines(two(), 10, ["node-a0", "node-a1"])
+    assert "not drained, but worked on in service: node-a0, node-a1 (stall_drain_driver is none)" in said
+    assert "(drained)" not in "".join(said)
 
 
 def test_a_long_plan_is_cut_and_an_empty_one_says_so():

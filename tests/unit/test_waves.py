@@ -43,7 +43,7 @@ def test_waves(hosts, options, expected):
 def test_a_domain_that_has_as_many_down_as_it_may_is_left_alone():
     found, refused = planned(["a0", "b0"], per_domain={"rack": 1}, down=["a3"])
     assert found == [["b0"]]
-    assert refused == {"a0": "rack rack_a: 2 hosts would be away at once, 1 of them are down already, and 1 may be"}
+    assert refused == {"a0": "rack rack_a: 2 hosts would be away at once, 1 of them are down already (a3), and 1 may be"}
 
 
 @pytest.mark.parametrize(

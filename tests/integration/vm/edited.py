@@ -59,7 +59,9 @@ class Campaign:
 
     def events(self, plan: str, host: str) -> list[str]:
         path = self.found.dir / "remediation" / plan / "journal.jsonl"
-        lines = [json.loads(line) for line in path.read_text().splitlines()] if path.exists() else []
+        # The controller may be at the last line.
+        whole = path.read_text().rpartition("\n")[0] if path.exists() else ""
+        lines = [json.loads(line) for line in whole.splitlines()]
         return [line["event"] for line in lines if line["host"] == host]
 
     def boots(self, host: str) -> int:

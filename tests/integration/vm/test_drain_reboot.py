@@ -38,7 +38,8 @@ def test_killed_and_run_again_it_reboots_once_and_gives_the_host_back(campaign, 
     assert code == 0 and "The campaign is done." in output, output
     assert campaign.boots(KILLED) == boots + 1 and not campaign.is_out(KILLED), output
     events = campaign.events(plan, KILLED)
-    for once in ("step_begun", "reboot_begun", "rebooted", "gate_passed", "step_done", "undrained", "verified"):
+    # What is about to be done, and what is seen, may be written again: how often it was rebooted its console tells.
+    for once in ("step_begun", "gate_passed", "step_done", "undrained", "verified"):
         assert events.count(once) == 1, (once, events)
     assert events.index("gate_passed") < events.index("undrain_begun")
 
