@@ -1,7 +1,7 @@
 # Copyright: (c) 2026, fleet.stall contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Class R: packets were handled on time and a service was late.
+"""Class R: packets were handled on time, or no trace shows how they were, and a service was late.
 
 Who made it late: the control group that it runs in, if that ran out of CPU quota, or the service itself, by what it ran meanwhile.
 """
@@ -13,7 +13,14 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from ansible_collections.fleet.stall.plugins.plugin_utils import classes, slow_calls
-from ansible_collections.fleet.stall.plugins.plugin_utils.culprits import STACKS_KEPT, SURE_EVENTS, Culprit, identify, is_enough
+from ansible_collections.fleet.stall.plugins.plugin_utils.culprits import (
+    FEW_EVENTS,
+    STACKS_KEPT,
+    SURE_EVENTS,
+    Culprit,
+    identify,
+    is_enough,
+)
 from ansible_collections.fleet.stall.plugins.plugin_utils.stalls_join import MS
 from ansible_collections.fleet.stall.plugins.plugin_utils.timeline import NAMED, Explained
 from ansible_collections.fleet.stall.plugins.plugin_utils.xray import IDLE_PID, Xray
@@ -22,6 +29,18 @@ from ansible_collections.fleet.stall.plugins.plugin_utils.xray import IDLE_PID, 
 ACCOUNTS = 0.5
 # What used up a quota ran in the period before: at most this long ago
 QUOTA_NS = 200 * MS
+# No trace shows how the packets of such a stall were handled
+UNTRACED = ("no_cpu", "no_samples")
+
+
+def is_late(one: Explained) -> bool:
+    """Whether the application alone may have been late in a stall: nothing was seen to hold its packets up."""
+    return one.note == "on_time" or (one.gap is None and one.note in UNTRACED)
+
+
+def was_on_time(late: Sequence[Explained]) -> bool:
+    """Whether the trace shows of most of them that their packets were handled on time."""
+    return 2 * sum(one.note == "on_time" for one in late) > len(late)
 
 
 def judge(explained: Sequence[Explained], capture: Mapping[str, Any], observe: Mapping[str, Any], ports: set[int]) -> list[Culprit]:
@@ -30,14 +49,17 @@ def judge(explained: Sequence[Explained], capture: Mapping[str, Any], observe: M
     :param observe: observe.json of the capture window, for the control groups that ran out of quota
     :param ports: ports of the services that the stalled flows ask
     """
-    late = [one for one in explained if one.note != "outside" and one.blocker is None]
+    late = [one for one in explained if is_late(one)]
     if not late:
         return []
     served = _serving(capture, ports)
     within = _cgroup(capture, served[0]) if served else None
     group = _throttled(observe, late, within)
     if group:
-        return [_of_group(group, late, capture, served if within else None)]
+        culprit = _of_group(group, late, capture, served if within else None)
+        if culprit.events < FEW_EVENTS * sum(one.note != "outside" for one in explained):
+            culprit.confidence = "low"
+        return [culprit]
     return [_of_service(served, late, capture, within)] if served else []
 
 
@@ -84,7 +106,8 @@ def _of_group(
 
 def _of_service(served: tuple[int, str], late: Sequence[Explained], capture: Mapping[str, Any], within: str | None) -> Culprit:
     pid, comm = served
-    because = ["the delayed requests are on its connections, and the host handled its packets on time"]
+    packets = "the host handled its packets on time" if was_on_time(late) else "no trace shows how its packets were handled"
+    because = [f"the delayed requests are on its connections, and {packets}"]
     culprit = _culprit(pid, comm, late, "low", because)
     culprit.events = 0
     culprit.stacks, busy = _ran(pid, late, Xray(capture))

@@ -108,7 +108,7 @@ def _host(row: Mapping[str, Any], role: str, capture: Mapping[str, Any] | None, 
     explained = taken.with_firmware(explained, capture, stolen_ns, cases.is_virtual(observe))
     side = window.side(row)
     if side == "application":
-        explained = [replace(one, klass="R") if one.note in ("on_time", "no_cpu") else one for one in explained]
+        explained = [replace(one, klass="R") if application.is_late(one) else one for one in explained]
     asked = role == "suspect" and side in SIDES
     found = _culprits(side, explained, capture, observe, window, offset) if asked else []
     klass = _class(side, explained, found) if asked else None

@@ -10,7 +10,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from ansible_collections.fleet.stall.plugins.module_utils.capture.gaps import MOST_ROWS
-from ansible_collections.fleet.stall.plugins.plugin_utils import classes
+from ansible_collections.fleet.stall.plugins.plugin_utils import application, classes
 from ansible_collections.fleet.stall.plugins.plugin_utils.culprits import Culprit
 from ansible_collections.fleet.stall.plugins.plugin_utils.stalls_join import MS
 from ansible_collections.fleet.stall.plugins.plugin_utils.text import and_more, printable
@@ -62,10 +62,12 @@ def _of_culprit(culprit: Culprit, looked: Sequence[Explained]) -> str:
     who = name(culprit)
     if culprit.klass == "R" and culprit.cgroup and culprit.events:
         within = f"{who} is in it" if culprit.pid is not None else "who of it used that up was not seen"
-        return (
-            f"The host handled its packets on time and the application was late: {'; '.join(culprit.because)}; {within}. "
-            f"That explains {culprit.events} of {of} stalls."
+        packets = (
+            "The host handled its packets on time and the application was late"
+            if application.was_on_time([one for one in looked if application.is_late(one)])
+            else "The application was late, and no trace shows how its packets were handled"
         )
+        return f"{packets}: {'; '.join(culprit.because)}; {within}. That explains {culprit.events} of {of} stalls."
     if culprit.share is None:
         call = f", which spends up to {culprit.longest_ms:.0f} ms in {doing(culprit)}" if culprit.calls else ""
         return f"{handled(culprit, looked)}{who}{call}, is the likely one: {'; '.join(culprit.because)}."

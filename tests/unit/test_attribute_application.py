@@ -2,7 +2,7 @@
 
 import pytest
 
-from tests.unit.simcapture import STALLS, USER, Capture, row
+from tests.unit.simcapture import IDLE, NAPI, STALLS, SWAPPER, USER, Capture, row
 
 
 def throttled(**lost):
@@ -50,11 +50,16 @@ CONNECTION = {
 LOST = (12, 1_300_000)
 
 
-def late(processes=None, connections=(CONNECTION,), observe=None, sampled=("batch-job", 7000, 7000)):
-    """The row of the host, where a task runs out its quota just before each of twelve late answers of the service `web` (pid 8000)."""
-    capture = Capture(more={"processes": processes or {}, "connections": list(connections)})
+def late(processes=None, connections=(CONNECTION,), observe=None, sampled=("batch-job", 7000, 7000), also=None, **changes):
+    """The row of the host, where a task runs out its quota just before each of twelve late answers of the service `web` (pid 8000).
+
+    `also`: what else the capture has.
+    """
+    capture = Capture(more={"processes": processes or {}, "connections": list(connections)}, **changes)
     for start, _length in STALLS if sampled else []:
         capture.run(start - 0.015, start, sampled, USER, policy="other")
+    if also:
+        also(capture)
     return row(capture, component="app:web", host="node-b1-1", observe=observe or throttled(pod=LOST))
 
 
@@ -114,6 +119,69 @@ def test_a_service_that_is_late_by_itself_is_named_by_its_connections():
     found = row(Capture(more={"connections": [CONNECTION]}), component="app:web", host="node-b1-1")
     (culprit,) = found["capture"]["culprits"]
     assert (culprit["comm"], culprit["pid"], culprit["class"], culprit["confidence"], culprit["events"]) == ("web", 8000, "R", "low", 0)
+
+
+IN_POD = {"7000": process("batch-job", "/pod"), "8000": process("web", "/pod")}
+
+
+UNTRACED = ("The application was late, and no trace shows how its packets were handled", "no trace shows how its packets were handled")
+
+
+@pytest.mark.parametrize(
+    ("lacks", "of_group", "of_service"),
+    [
+        ((), "The host handled its packets on time and the application was late", "the host handled its packets on time"),
+        (("rx_trace",), *UNTRACED),
+        (("rx_trace", "recorder"), *UNTRACED),
+    ],
+)
+def test_that_packets_were_handled_on_time_is_said_where_a_trace_shows_it(lacks, of_group, of_service):
+    out_of_quota, by_itself = (late(IN_POD, observe=observe, lacks=lacks)["capture"] for observe in (None, {"throttled": {}}))
+    assert out_of_quota["class"] == by_itself["class"] == "R"
+    assert out_of_quota["sentence"].startswith(of_group) and of_service in by_itself["sentence"]
+
+
+def of_the_host(note, stalls):
+    """What the capture shows of stalls in which the host did not handle its packets on time."""
+
+    def add(capture):
+        for start, length in stalls:
+            end = start + length
+            if note == "stolen":
+                capture.gap(start, end).hole(start, end)
+                continue
+            capture.gap(start, end, handler=("ksoftirqd/1", 23, 23) if note == "several" else NAPI)
+            halves = [(start, start + length / 2), (start + length / 2, end)]
+            for number, (since, until) in enumerate(halves if note == "several" else [(start, end)]):
+                task = SWAPPER if note == "idle" else ("loud", 5000 + number, 5000 + number)
+                capture.run(since, until, task, IDLE if note == "idle" else USER, policy="other")
+
+    return add
+
+
+STEAL = {
+    "cpu": {
+        "available": True,
+        "reason": None,
+        "start": {"ticks_per_s": 100, "cpus": {"1": {"steal": 0}}},
+        "end": {"ticks_per_s": 100, "cpus": {"1": {"steal": 150}}},
+        "start_ns": 0,
+        "end_ns": 30 * 10**9,
+        "series": None,
+    }
+}
+
+
+@pytest.mark.parametrize("note", ["several", "idle", "stolen"])
+@pytest.mark.parametrize("count", [2, 9])
+def test_a_stall_whose_packets_the_host_held_is_not_the_application_s(note, count):
+    """Each stall is explained once at most, and a group that explains few of them is doubtful."""
+    found = late(IN_POD, observe=throttled(pod=LOST) | STEAL, also=of_the_host(note, STALLS[-count:]))
+    (culprit,) = found["capture"]["culprits"]
+    others = count if note == "stolen" else 0
+    assert [shown["note"] for shown in found["capture"]["timeline"]].count(note) == min(count, 6)
+    assert (culprit["events"], found["capture"]["explained"]) == (12 - count, {"events": 12 - count + others, "of": 12})
+    assert culprit["confidence"] == ("medium" if count == 2 else "low")
 
 
 SYSCALL = "entry_SYSCALL_64_after_hwframe;do_syscall_64"
