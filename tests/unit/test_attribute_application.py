@@ -2,7 +2,7 @@
 
 import pytest
 
-from tests.unit.simcapture import IDLE, NAPI, STALLS, SWAPPER, USER, Capture, row
+from tests.unit.simcapture import IDLE, NAPI, READER, STALLS, SWAPPER, USER, Capture, row
 
 
 def throttled(**lost):
@@ -157,6 +157,35 @@ def of_the_host(note, stalls):
                 capture.run(since, until, task, IDLE if note == "idle" else USER, policy="other")
 
     return add
+
+
+def reader_in(stalls):
+    """Stalls in which a task kept the receive CPU."""
+
+    def add(capture):
+        for start, length in stalls:
+            capture.gap(start, start + length).run(start - 0.002, start + length)
+
+    return add
+
+
+@pytest.mark.parametrize(
+    ("count", "names", "explained"),
+    [
+        (12, ["smaps-reader"], 12),
+        (9, ["smaps-reader", "batch-job"], 12),
+        (6, ["smaps-reader", "batch-job"], 12),
+        (5, ["batch-job"], 7),
+        (0, ["batch-job"], 12),
+    ],
+)
+def test_a_task_that_keeps_the_receive_cpu_is_named_though_the_service_is_blamed(count, names, explained):
+    found = late(IN_POD, also=reader_in(STALLS[:count]))
+    assert [culprit["comm"] for culprit in found["capture"]["culprits"]] == names and found["trigger"]["comm"] == names[0]
+    assert found["capture"]["explained"]["events"] == explained
+    assert found["capture"]["class"] == ("R" if names[0] == "batch-job" else "T")
+    if names[0] == READER[0]:
+        assert "smaps-reader (pid 4711) had kept that CPU" in found["capture"]["sentence"]
 
 
 STEAL = {
