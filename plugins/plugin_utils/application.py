@@ -10,7 +10,8 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
-from typing import Any
+from ipaddress import IPv6Address, ip_address
+from typing import Any, NamedTuple
 
 from ansible_collections.fleet.stall.plugins.plugin_utils import classes, slow_calls
 from ansible_collections.fleet.stall.plugins.plugin_utils.culprits import (
@@ -33,6 +34,22 @@ QUOTA_NS = 200 * MS
 UNTRACED = ("no_cpu", "no_samples")
 
 
+class Asked(NamedTuple):
+    """What stalled flows ask: the ports that they and their services listen on, and the addresses (`canonical`) that they come from."""
+
+    ports: set[int]
+    clients: set[str]
+
+
+def canonical(text: Any) -> str | None:
+    """An address as it is compared: without brackets and zone, IPv4 where it is that within IPv6; None for what is no address."""
+    try:
+        address = ip_address(str(text).strip("[]").partition("%")[0])
+    except ValueError:
+        return None
+    return str((address.ipv4_mapped if isinstance(address, IPv6Address) else None) or address)
+
+
 def is_late(one: Explained) -> bool:
     """Whether the application alone may have been late in a stall: nothing was seen to hold its packets up."""
     return one.note == "on_time" or (one.gap is None and one.note in UNTRACED)
@@ -43,16 +60,16 @@ def was_on_time(late: Sequence[Explained]) -> bool:
     return 2 * sum(one.note == "on_time" for one in late) > len(late)
 
 
-def judge(explained: Sequence[Explained], capture: Mapping[str, Any], observe: Mapping[str, Any], ports: set[int]) -> list[Culprit]:
+def judge(explained: Sequence[Explained], capture: Mapping[str, Any], observe: Mapping[str, Any], asked: Asked) -> list[Culprit]:
     """The one culprit of an application's stalls, or none.
 
     :param observe: observe.json of the capture window, for the control groups that ran out of quota
-    :param ports: ports of the services that the stalled flows ask
+    :param asked: what the stalled flows ask
     """
     late = [one for one in explained if is_late(one)]
     if not late:
         return []
-    served = _serving(capture, ports)
+    served = _serving(capture, asked)
     within = _cgroup(capture, served[0]) if served else None
     group = _throttled(observe, late, within)
     if group:
@@ -201,12 +218,16 @@ def _hungriest(pids: set[int], late: Sequence[Explained], capture: Mapping[str, 
     return pid, comm, ns / MS
 
 
-def _serving(capture: Mapping[str, Any], ports: set[int]) -> tuple[int, str] | None:
-    """(pid, comm) of the process with most connections on the services' ports."""
+def _serving(capture: Mapping[str, Any], asked: Asked) -> tuple[int, str] | None:
+    """(pid, comm) of the process with most connections of the stalled flows.
+
+    On a port of theirs another may serve as well, in another network namespace than the service, so that who connects counts, too. Where
+    their address was translated on the way it is not known who serves.
+    """
     counts: dict[tuple[int, str], int] = defaultdict(int)
     for row in capture.get("connections") or []:
         if isinstance(row, Mapping) and isinstance(row.get("pid"), int):
-            port = str(row.get("local") or "").rpartition(":")[2]
-            if port.isdigit() and int(port) in ports:
+            port, peer = str(row.get("local") or "").rpartition(":")[2], str(row.get("peer") or "").rpartition(":")[0]
+            if port.isdigit() and int(port) in asked.ports and canonical(peer) in asked.clients:
                 counts[row["pid"], str(row.get("comm") or "")] += 1
     return max(counts, key=lambda key: (counts[key], -key[0])) if counts else None

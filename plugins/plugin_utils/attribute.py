@@ -162,7 +162,7 @@ def _culprits(
     """
     of_service = []
     if side == "application":
-        of_service = application.judge(explained, capture, observe, window.ports([one.stall for one in explained]))
+        of_service = application.judge(explained, capture, observe, window.asked([one.stall for one in explained]))
         blocked, looked = sum(one.blocker is not None for one in explained), sum(one.note != "outside" for one in explained)
         if 2 * blocked < max(1, looked):
             return of_service

@@ -2,6 +2,7 @@
 
 import pytest
 
+from ansible_collections.fleet.stall.plugins.plugin_utils import application
 from tests.unit.simcapture import IDLE, NAPI, READER, STALLS, SWAPPER, USER, Capture, row
 
 
@@ -38,7 +39,7 @@ def process(comm, cpu_cgroup, unit=None):
 
 CONNECTION = {
     "local": "10.244.4.1:30080",
-    "peer": "198.18.0.1:40001",
+    "peer": "198.18.0.9:40001",
     "pid": 8000,
     "comm": "web",
     "rtt_ms": 0.1,
@@ -122,6 +123,36 @@ def test_a_service_that_is_late_by_itself_is_named_by_its_connections():
 
 
 IN_POD = {"7000": process("batch-job", "/pod"), "8000": process("web", "/pod")}
+
+
+@pytest.mark.parametrize(
+    ("peer", "served"),
+    [
+        ("198.18.0.9:40001", True),
+        ("[::ffff:198.18.0.9]:40001", True),
+        ("198.18.0.1:40001", False),  # a host that does not ask this service
+        ("10.244.9.1:40001", False),  # as behind NAT
+        ("[2001:db8::9]:40001", False),
+        ("[fe80::9%eth0]:40001", False),
+        ("", False),
+        (None, False),
+    ],
+)
+@pytest.mark.parametrize("observe", [None, {"throttled": {}}], ids=["a quota", "no quota"])
+def test_who_serves_is_who_has_the_connections_of_the_stalled_flows(peer, served, observe):
+    """And not who has others on the same port, in another network namespace than the service: it may be in another group."""
+    found = late(IN_POD | {"8000": process("web", "/other")}, [CONNECTION | {"peer": peer}], observe)
+    named = [culprit["comm"] for culprit in found["capture"]["culprits"]]
+    assert named == (["web"] if served else ["batch-job"] if observe is None else [])
+    assert found["capture"]["confidence"] in ("low", None) and (confidence(found) or "suspected") == "suspected"
+
+
+@pytest.mark.parametrize(
+    ("text", "same"),
+    [("[::ffff:192.0.2.7]", "192.0.2.7"), ("[2001:DB8::0:1]", "2001:db8::1"), ("fe80::1%eth0", "fe80::1"), ("name", None), (None, None)],
+)
+def test_an_address_as_it_is_compared(text, same):
+    assert application.canonical(text) == same
 
 
 UNTRACED = ("The application was late, and no trace shows how its packets were handled", "no trace shows how its packets were handled")

@@ -257,8 +257,9 @@ def test_a_witness_asks_once_and_knows_threads():
 def test_who_has_a_connection_is_known_by_name_and_group(monkeypatch):
     own = os.getpid()
     rows = [{"local": "192.0.2.2:80", "pid": pid} for pid in (own, own, None)]
-    monkeypatch.setattr(session.connections, "survey", lambda: {"rows": rows, "seen": 3, "complete": True})
+    monkeypatch.setattr(session.connections, "survey", lambda asked: {"rows": rows, "seen": 3, "complete": True})
     looking = session.Session.__new__(session.Session)
+    looking.plan = {"flows": []}
     looking.witness, looking.capabilities, looking.warnings = witness.Witness(), {}, []
     looking._look_at_connections()
     assert looking.connections == rows and list(looking.witness.processes) == [own]

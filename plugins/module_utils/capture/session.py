@@ -175,7 +175,7 @@ class Session:
 
     def _look_at_connections(self) -> None:
         try:
-            found = connections.survey()
+            found = connections.survey(asked=connections.asked_by(self.plan["flows"]))
             self.connections = found["rows"]
             for pid in {row["pid"] for row in self.connections} - {None}:
                 self.witness.meet(pid)
