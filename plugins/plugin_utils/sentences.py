@@ -60,14 +60,15 @@ def verdict(culprits: Sequence[Culprit], explained: Sequence[Explained], causes:
 def _of_culprit(culprit: Culprit, looked: Sequence[Explained]) -> str:
     of = len(looked)
     who = name(culprit)
-    if culprit.klass == "R" and culprit.cgroup and culprit.events:
+    if culprit.out_of_quota:
         within = f"{who} is in it" if culprit.pid is not None else "who of it used that up was not seen"
         packets = (
             "The host handled its packets on time and the application was late"
             if application.was_on_time([one for one in looked if application.is_late(one)])
             else "The application was late, and no trace shows how its packets were handled"
         )
-        return f"{packets}: {'; '.join(culprit.because)}; {within}. That explains {culprit.events} of {of} stalls."
+        said = f"{packets}: {'; '.join(culprit.because)}; {within}."
+        return f"{said} That explains {culprit.events} of {of} stalls." if culprit.events else said
     if culprit.share is None:
         call = f", which spends up to {culprit.longest_ms:.0f} ms in {doing(culprit)}" if culprit.calls else ""
         return f"{handled(culprit, looked)}{who}{call}, is the likely one: {'; '.join(culprit.because)}."

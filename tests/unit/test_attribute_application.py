@@ -51,16 +51,30 @@ CONNECTION = {
 LOST = (12, 1_300_000)
 
 
-def late(processes=None, connections=(CONNECTION,), observe=None, sampled=("batch-job", 7000, 7000), also=None, **changes):
+def spans(before=0.1, after=0.1, stalls=STALLS, polled=(0, 30)):
+    """What a capture's `throttled` says of a group, seconds: out of quota from so long before each of the stalls until so long after it."""
+
+    def row_of(capture):
+        held = [[capture.at(start - before), capture.at(start + length + after)] for start, length in stalls]
+        return {"path": "/pod", "polled": [capture.at(moment) for moment in polled], "spans": held}
+
+    return row_of
+
+
+IN_STALLS = spans()
+
+
+def late(processes=None, connections=(CONNECTION,), observe=None, sampled=("batch-job", 7000, 7000), also=None, when=IN_STALLS, **changes):
     """The row of the host, where a task runs out its quota just before each of twelve late answers of the service `web` (pid 8000).
 
-    `also`: what else the capture has.
+    `also`: what else the capture has; `when`: the row of the group /pod in its `throttled`, None: not measured.
     """
     capture = Capture(more={"processes": processes or {}, "connections": list(connections)}, **changes)
     for start, _length in STALLS if sampled else []:
         capture.run(start - 0.015, start, sampled, USER, policy="other")
     if also:
         also(capture)
+    capture.more["throttled"] = [when(capture)] if when else None
     return row(capture, component="app:web", host="node-b1-1", observe=observe or throttled(pod=LOST))
 
 
@@ -170,6 +184,46 @@ def test_that_packets_were_handled_on_time_is_said_where_a_trace_shows_it(lacks,
     out_of_quota, by_itself = (late(IN_POD, observe=observe, lacks=lacks)["capture"] for observe in (None, {"throttled": {}}))
     assert out_of_quota["class"] == by_itself["class"] == "R"
     assert out_of_quota["sentence"].startswith(of_group) and of_service in by_itself["sentence"]
+
+
+@pytest.mark.parametrize(
+    ("when", "events", "sure", "said"),
+    [
+        (IN_STALLS, 12, "medium", "it was so in 12 of 12 stalls, more than chance would have it"),
+        (spans(before=0.0, after=-0.02), 12, "medium", "it was so in 12 of 12 stalls, more than"),
+        (spans(stalls=STALLS[:9]), 9, "medium", "it was so in 9 of 12 stalls, more than"),
+        (spans(stalls=STALLS[6:], polled=(14, 30)), 6, "medium", "it was so in 6 of 6 stalls, more than"),
+        (spans(before=0.9, after=0.9), 12, "low", "it was so in 12 of 12 stalls, which may be chance"),
+        (spans(stalls=STALLS[10:], polled=(23, 30)), 2, "low", "it was so in 2 of 2 stalls, more than"),
+        (spans(stalls=[], polled=(29, 30)), 0, "low", "whether it was throttled during the stalls was not measured"),
+        (None, 0, "low", "whether it was throttled during the stalls was not measured"),
+    ],
+    ids=["about them", "for most of them", "in most", "half of the window", "nearly always", "in two", "at another time", "never"],
+)
+def test_a_group_is_to_blame_as_far_as_it_was_out_of_quota_in_the_stalls(when, events, sure, said):
+    found = late(IN_POD, when=when)
+    (culprit,) = found["capture"]["culprits"]
+    assert (culprit["comm"], culprit["events"], culprit["confidence"]) == ("batch-job", events, sure)
+    assert said in found["capture"]["sentence"] and confidence(found) == ("probable" if sure == "medium" else "suspected")
+    assert ("That explains" in found["capture"]["sentence"]) is (events > 0)
+
+
+@pytest.mark.parametrize(
+    "when",
+    [spans(stalls=[(start + 1, length) for start, length in STALLS]), spans(stalls=STALLS[:8]), spans(after=-0.07), spans(stalls=[])],
+    ids=["between them", "in too few", "for too little of each", "never"],
+)
+def test_a_group_that_was_out_of_quota_at_other_times_is_not_to_blame(when):
+    """However much it was so in the whole window: neither as the culprit nor as a cause of who serves."""
+    found = late(IN_POD, when=when)
+    assert [(culprit["comm"], culprit["events"]) for culprit in found["capture"]["culprits"]] == [("web", 0)]
+    assert confidence(found) is None and found["remedies"] == []
+    assert late({"7000": IN_POD["7000"]}, (), when=when)["capture"]["culprits"] == []
+
+
+def test_where_it_is_not_known_who_serves_the_times_alone_do_not_do():
+    found = late({"7000": IN_POD["7000"]}, ())
+    assert (found["capture"]["explained"]["events"], found["capture"]["confidence"], confidence(found)) == (12, "low", "suspected")
 
 
 def of_the_host(note, stalls):
