@@ -1,7 +1,7 @@
 # Copyright: (c) 2026, fleet.stall contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Class R: packets were handled on time and a service was late.
+"""Class R: packets were handled on time, or no trace shows how they were, and a service was late.
 
 Who made it late: the control group that it runs in, if that ran out of CPU quota, or the service itself, by what it ran meanwhile.
 """
@@ -10,73 +10,91 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
-from typing import Any
+from ipaddress import IPv6Address, ip_address
+from typing import Any, NamedTuple
 
-from ansible_collections.fleet.stall.plugins.plugin_utils import classes, slow_calls
-from ansible_collections.fleet.stall.plugins.plugin_utils.culprits import STACKS_KEPT, SURE_EVENTS, Culprit, identify, is_enough
+from ansible_collections.fleet.stall.plugins.plugin_utils import classes, quota, slow_calls
+from ansible_collections.fleet.stall.plugins.plugin_utils.culprits import (
+    FEW_EVENTS,
+    STACKS_KEPT,
+    SURE_EVENTS,
+    Culprit,
+    identify,
+    is_enough,
+)
 from ansible_collections.fleet.stall.plugins.plugin_utils.stalls_join import MS
 from ansible_collections.fleet.stall.plugins.plugin_utils.timeline import NAMED, Explained
 from ansible_collections.fleet.stall.plugins.plugin_utils.xray import IDLE_PID, Xray
 
-# Throttled time that is this much of the stalled time accounts for it
-ACCOUNTS = 0.5
 # What used up a quota ran in the period before: at most this long ago
 QUOTA_NS = 200 * MS
+# No trace shows how the packets of such a stall were handled
+UNTRACED = ("no_cpu", "no_samples")
 
 
-def judge(explained: Sequence[Explained], capture: Mapping[str, Any], observe: Mapping[str, Any], ports: set[int]) -> list[Culprit]:
+class Asked(NamedTuple):
+    """What stalled flows ask: the ports that they and their services listen on, and the addresses (`canonical`) that they come from."""
+
+    ports: set[int]
+    clients: set[str]
+
+
+def canonical(text: Any) -> str | None:
+    """An address as it is compared: without brackets and zone, IPv4 where it is that within IPv6; None for what is no address."""
+    try:
+        address = ip_address(str(text).strip("[]").partition("%")[0])
+    except ValueError:
+        return None
+    return str((address.ipv4_mapped if isinstance(address, IPv6Address) else None) or address)
+
+
+def is_late(one: Explained) -> bool:
+    """Whether the application alone may have been late in a stall: nothing was seen to hold its packets up."""
+    return one.note == "on_time" or (one.gap is None and one.note in UNTRACED)
+
+
+def was_on_time(late: Sequence[Explained]) -> bool:
+    """Whether the trace shows of most of them that their packets were handled on time."""
+    return 2 * sum(one.note == "on_time" for one in late) > len(late)
+
+
+def judge(explained: Sequence[Explained], capture: Mapping[str, Any], observe: Mapping[str, Any], asked: Asked) -> list[Culprit]:
     """The one culprit of an application's stalls, or none.
 
     :param observe: observe.json of the capture window, for the control groups that ran out of quota
-    :param ports: ports of the services that the stalled flows ask
+    :param asked: what the stalled flows ask
     """
-    late = [one for one in explained if one.note != "outside" and one.blocker is None]
+    late = [one for one in explained if is_late(one)]
     if not late:
         return []
-    served = _serving(capture, ports)
+    served = _serving(capture, asked)
     within = _cgroup(capture, served[0]) if served else None
-    group = _throttled(observe, late, within)
-    if group:
-        return [_of_group(group, late, capture, served if within else None)]
+    lack = quota.lack(observe, capture, late, within)
+    if lack:
+        culprit = _of_group(lack, late, capture, served if within else None)
+        if culprit.events < FEW_EVENTS * sum(one.note != "outside" for one in explained):
+            culprit.confidence = "low"
+        return [culprit]
     return [_of_service(served, late, capture, within)] if served else []
 
 
-def _throttled(observe: Mapping[str, Any], late: Sequence[Explained], within: str | None) -> tuple[str, int, float] | None:
-    """(path, times, milliseconds) of the group that was throttled most, if that accounts for the stalls.
-
-    :param within: the group of the process that serves: only that one and those above it keep it waiting; None: not known, so any may
-    """
-    reader = (observe.get("counters") or {}).get("throttled") or {}
-    start, end = ((reader.get(key) or {}).get("groups") or {} for key in ("start", "end"))
-    grown = []
-    for path, now in end.items():
-        if within is None or _is_below(within, path):
-            before = start.get(path) or {}
-            spent_ms = (now["throttled_us"] - before.get("throttled_us", 0)) / 1000
-            grown.append((spent_ms, path, now["throttled"] - before.get("throttled", 0)))
-    if not grown:
-        return None
-    spent_ms, path, times = max(grown)
-    stalled_ms = sum(one.stall.length_ns for one in late) / MS
-    return (path, times, spent_ms) if spent_ms >= ACCOUNTS * stalled_ms else None
-
-
-def _of_group(
-    group: tuple[str, int, float], late: Sequence[Explained], capture: Mapping[str, Any], served: tuple[int, str] | None
-) -> Culprit:
+def _of_group(lack: quota.Lack, late: Sequence[Explained], capture: Mapping[str, Any], served: tuple[int, str] | None) -> Culprit:
     """:param served: who serves, which is in the group; None: not known, and so it is doubtful that the group is to blame"""
-    path, times, spent_ms = group
+    path = lack.path
     pid, comm, ran_ms = _hungriest(_members(capture, path), late, capture)
     if pid is None and served:
         pid, comm = served
-    because = [f"{'its' if served else 'the'} control group {path} was out of CPU quota {times} times, for {spent_ms:.0f} ms together"]
+    because = [
+        f"{'its' if served else 'the'} control group {path} was out of CPU quota {lack.times} times, for {lack.spent_ms:.0f} ms together",
+        lack.said(),
+    ]
     if ran_ms:
         because.append(f"{comm} ran for {ran_ms:.0f} ms in the quota periods before")
     if not served:
         because.append("whether the late service runs in that group is not known")
-    confidence = "medium" if served and len(late) >= SURE_EVENTS else "low"
-    culprit = _culprit(pid, comm or path.rstrip("/").rpartition("/")[2] or path, late, confidence, because)
-    culprit.events, culprit.cgroup, culprit.held_ms = min(len(late), times), path, spent_ms
+    is_sure = served and lack.told == quota.COINCIDES and lack.hits >= SURE_EVENTS
+    culprit = _culprit(pid, comm or path.rstrip("/").rpartition("/")[2] or path, late, "medium" if is_sure else "low", because)
+    culprit.events, culprit.cgroup, culprit.held_ms, culprit.out_of_quota = lack.hits, path, lack.spent_ms, True
     row = (capture.get("processes") or {}).get(str(pid)) or {}
     culprit.unit, culprit.container = row.get("unit"), row.get("container")
     return culprit
@@ -84,7 +102,8 @@ def _of_group(
 
 def _of_service(served: tuple[int, str], late: Sequence[Explained], capture: Mapping[str, Any], within: str | None) -> Culprit:
     pid, comm = served
-    because = ["the delayed requests are on its connections, and the host handled its packets on time"]
+    packets = "the host handled its packets on time" if was_on_time(late) else "no trace shows how its packets were handled"
+    because = [f"the delayed requests are on its connections, and {packets}"]
     culprit = _culprit(pid, comm, late, "low", because)
     culprit.events = 0
     culprit.stacks, busy = _ran(pid, late, Xray(capture))
@@ -150,18 +169,13 @@ def _culprit(pid: int | None, comm: str, late: Sequence[Explained], confidence: 
 def _members(capture: Mapping[str, Any], path: str) -> set[int]:
     """Processes that are known to be in the group or below it. The root has no members that could be told from others."""
     pids = {int(pid) for pid in capture.get("processes") or {} if pid.isdigit()}
-    return {pid for pid in pids if path != "/" and _is_below(_cgroup(capture, pid) or "", path)}
+    return {pid for pid in pids if path != "/" and quota.is_below(_cgroup(capture, pid) or "", path)}
 
 
 def _cgroup(capture: Mapping[str, Any], pid: int) -> str | None:
     """The group of a process in which a CPU quota counts, None where that was not seen."""
     row = (capture.get("processes") or {}).get(str(pid)) or {}
     return row.get("cpu_cgroup") or row.get("cgroup")
-
-
-def _is_below(cgroup: str, path: str) -> bool:
-    """Whether it is that group or one below it; what a process says may begin above the root that is mounted (in a container)."""
-    return path == "/" or f"{path}/" in f"{cgroup}/"
 
 
 def _hungriest(pids: set[int], late: Sequence[Explained], capture: Mapping[str, Any]) -> tuple[int | None, str | None, float]:
@@ -178,12 +192,16 @@ def _hungriest(pids: set[int], late: Sequence[Explained], capture: Mapping[str, 
     return pid, comm, ns / MS
 
 
-def _serving(capture: Mapping[str, Any], ports: set[int]) -> tuple[int, str] | None:
-    """(pid, comm) of the process with most connections on the services' ports."""
+def _serving(capture: Mapping[str, Any], asked: Asked) -> tuple[int, str] | None:
+    """(pid, comm) of the process with most connections of the stalled flows.
+
+    On a port of theirs another may serve as well, in another network namespace than the service, so that who connects counts, too. Where
+    their address was translated on the way it is not known who serves.
+    """
     counts: dict[tuple[int, str], int] = defaultdict(int)
     for row in capture.get("connections") or []:
         if isinstance(row, Mapping) and isinstance(row.get("pid"), int):
-            port = str(row.get("local") or "").rpartition(":")[2]
-            if port.isdigit() and int(port) in ports:
+            port, peer = str(row.get("local") or "").rpartition(":")[2], str(row.get("peer") or "").rpartition(":")[0]
+            if port.isdigit() and int(port) in asked.ports and canonical(peer) in asked.clients:
                 counts[row["pid"], str(row.get("comm") or "")] += 1
     return max(counts, key=lambda key: (counts[key], -key[0])) if counts else None

@@ -108,7 +108,7 @@ def _host(row: Mapping[str, Any], role: str, capture: Mapping[str, Any] | None, 
     explained = taken.with_firmware(explained, capture, stolen_ns, cases.is_virtual(observe))
     side = window.side(row)
     if side == "application":
-        explained = [replace(one, klass="R") if one.note in ("on_time", "no_cpu") else one for one in explained]
+        explained = [replace(one, klass="R") if application.is_late(one) else one for one in explained]
     asked = role == "suspect" and side in SIDES
     found = _culprits(side, explained, capture, observe, window, offset) if asked else []
     klass = _class(side, explained, found) if asked else None
@@ -155,13 +155,22 @@ def _host(row: Mapping[str, Any], role: str, capture: Mapping[str, Any] | None, 
 def _culprits(
     side: str | None, explained: Sequence[Explained], capture: Mapping, observe: Mapping, window: Window, offset: int
 ) -> list[Culprit]:
+    """Who is to blame, likeliest first.
+
+    Where the first window blamed an application, who keeps the CPU that its packets need is looked for as well if that happened in half
+    of the stalls or more.
+    """
+    of_service = []
     if side == "application":
-        return application.judge(explained, capture, observe, window.ports([one.stall for one in explained]))
+        of_service = application.judge(explained, capture, observe, window.asked([one.stall for one in explained]))
+        blocked, looked = sum(one.blocker is not None for one in explained), sum(one.note != "outside" for one in explained)
+        if 2 * blocked < max(1, looked):
+            return of_service
     found = culprits.judge(explained, capture, window.probed(offset))
     if window.control:
         for culprit in found:
             control.compare(culprit, window.control)
-    return found
+    return sorted([*found, *of_service], key=lambda culprit: (culprit.usual, -culprit.events))
 
 
 def _class(side: str | None, explained: Sequence[Explained], found: Sequence[Culprit]) -> str | None:

@@ -9,6 +9,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from ansible_collections.fleet.stall.plugins.plugin_utils import control, packet_delta, rows
+from ansible_collections.fleet.stall.plugins.plugin_utils.application import Asked, canonical
 from ansible_collections.fleet.stall.plugins.plugin_utils.findings import Judged
 from ansible_collections.fleet.stall.plugins.plugin_utils.stalls_join import Stall, join
 from ansible_collections.fleet.stall.plugins.plugin_utils.timeline import Explained
@@ -86,13 +87,21 @@ class Window:
                 return True
         return False
 
-    def ports(self, stalls: Sequence[Stall]) -> set[int]:
-        """What the stalled flows and their services listen on."""
-        asked = {event.flow for stall in stalls for event in stall.events}
-        flows = [flow for flow in self.manifest["flows"] if flow["id"] in asked]
+    def asked(self, stalls: Sequence[Stall]) -> Asked:
+        """What the stalled flows and their services listen on, and from where they ask."""
+        ids = {event.flow for stall in stalls for event in stall.events}
+        flows = [flow for flow in self.manifest["flows"] if flow["id"] in ids]
         names = {flow.get("service") for flow in flows if flow.get("service")}
         services = [service for service in self.manifest["run"]["parameters"].get("services") or [] if service["name"] in names]
         ports = [flow.get("port") for flow in flows] + [
             service.get(key) for service in services for key in ("port", "node_port", "target_port")
         ]
-        return {port for port in ports if isinstance(port, int)}
+        clients = {address for flow in flows for text in self._addresses(flow) if (address := canonical(text))}
+        return Asked({port for port in ports if isinstance(port, int)}, clients)
+
+    def _addresses(self, flow: Mapping[str, Any]) -> list[Any]:
+        """Where a flow comes from: as its source measured it, else all that the source is known by."""
+        rows_of_source = (self.evidence.get(flow["source"]) or {}).get("flows") or []
+        measured = [row["local_address"] for row in rows_of_source if row["id"] == flow["id"] and row.get("local_address")]
+        source = self.manifest["hosts"].get(flow["source"]) or {}
+        return measured or [source.get(key) for key in ("address", "address6", "overlay_address")]

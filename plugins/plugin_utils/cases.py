@@ -53,10 +53,10 @@ def likeliest(cases: Sequence[tuple[dict[str, Any], Culprit | None]], match: Cal
 
 def _surest(culprit: Culprit) -> int:
     """The best that a cause of it can be, by its place in CONFIDENCE: not much, where samples show that it alone explains no stall, or
-    where a quota ran out and it is not known whether the late service is under it."""
+    where a quota ran out and it is not known whether the late service is under it, or whether that was when it was late."""
     if culprit.confidence != "low":
         return CONFIDENCE.index("confirmed")
-    is_guess = culprit.events > 0 if culprit.klass == "R" else culprit.share is not None and not culprit.events
+    is_guess = culprit.out_of_quota if culprit.klass == "R" else culprit.share is not None and not culprit.events
     return CONFIDENCE.index("suspected" if is_guess else "probable")
 
 
@@ -75,8 +75,8 @@ def of_culprit(culprit: Culprit, explained: Sequence[Explained], capture: Mappin
     own = own or [one for one in explained if one.cpu in culprit.cpus or (culprit.klass == one.klass == "R")]
     is_traced = any(one.gap is not None for one in own)
     common = _common(own, capture, observe)
-    if culprit.klass == "R" and culprit.cgroup:
-        common["facts"].pop("throttled.worst.ms_per_s", None)  # of whatever group: of its own, the facts by name tell
+    if culprit.klass == "R":
+        common["facts"] = {name: value for name, value in common["facts"].items() if _is_of(culprit, name)}
     return {
         **common,
         "class": culprit.klass,
@@ -95,6 +95,11 @@ def of_culprit(culprit: Culprit, explained: Sequence[Explained], capture: Mappin
         "on_rx_cpu": True if is_traced and culprit.cpus else None,
         "cpu": culprit.cpus[0] if culprit.cpus else None,
     }
+
+
+def _is_of(culprit: Culprit, fact: str) -> bool:
+    """Of quotas, those of its own group alone say anything, and only if that was out of it when the service was late (quota.py)."""
+    return not fact.startswith("throttled.") or (culprit.out_of_quota and fact.startswith("throttled.groups."))
 
 
 def of_class(klass: str, explained: Sequence[Explained], capture: Mapping[str, Any], observe: Mapping[str, Any]) -> dict[str, Any]:

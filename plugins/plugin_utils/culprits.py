@@ -32,7 +32,8 @@ class Culprit:
     """``events``: stalls that it explains; ``held_ms``: that it kept the CPU in them; ``usual``: it runs as much while nothing stalls.
 
     ``share``: mean share of its stalls, None where no samples tell; ``because``: sentences. ``pid`` None, ``pids`` many: a program that is
-    started anew each time. ``control``: whether a clear host has the same (control.py), a sentence.
+    started anew each time. ``control``: whether a clear host has the same (control.py), a sentence. ``out_of_quota``: it is ``cgroup`` that
+    is to blame, and the process the one of it that ran most.
     """
 
     comm: str
@@ -59,6 +60,7 @@ class Culprit:
     cgroup: str | None = None
     pids: tuple[int, ...] = ()
     control: str = ""
+    out_of_quota: bool = False
 
     def ran(self, run: Run | None) -> bool:
         """Whether a run is its own."""

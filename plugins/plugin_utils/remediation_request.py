@@ -35,7 +35,7 @@ def in_service(plan: Mapping[str, Any], hostvars: Mapping[str, Mapping[str, Any]
     :param driver: stall_drain_driver of hosts that set no other
     """
     drained = (row["host"] for row in plan["hosts"] if any(step["drain"] for step in row["steps"]))
-    known = {host: (hostvars[host] if host in hostvars else {}).get("stall_drain_driver", driver) for host in drained}
+    known = {host: hostvars.get(host, {}).get("stall_drain_driver", driver) for host in drained}
     return [host for host, of_host in known.items() if of_host == "none"]
 
 

@@ -10,7 +10,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from ansible_collections.fleet.stall.plugins.module_utils.capture.gaps import MOST_ROWS
-from ansible_collections.fleet.stall.plugins.plugin_utils import classes
+from ansible_collections.fleet.stall.plugins.plugin_utils import application, classes
 from ansible_collections.fleet.stall.plugins.plugin_utils.culprits import Culprit
 from ansible_collections.fleet.stall.plugins.plugin_utils.stalls_join import MS
 from ansible_collections.fleet.stall.plugins.plugin_utils.text import and_more, printable
@@ -60,12 +60,15 @@ def verdict(culprits: Sequence[Culprit], explained: Sequence[Explained], causes:
 def _of_culprit(culprit: Culprit, looked: Sequence[Explained]) -> str:
     of = len(looked)
     who = name(culprit)
-    if culprit.klass == "R" and culprit.cgroup and culprit.events:
+    if culprit.out_of_quota:
         within = f"{who} is in it" if culprit.pid is not None else "who of it used that up was not seen"
-        return (
-            f"The host handled its packets on time and the application was late: {'; '.join(culprit.because)}; {within}. "
-            f"That explains {culprit.events} of {of} stalls."
+        packets = (
+            "The host handled its packets on time and the application was late"
+            if application.was_on_time([one for one in looked if application.is_late(one)])
+            else "The application was late, and no trace shows how its packets were handled"
         )
+        said = f"{packets}: {'; '.join(culprit.because)}; {within}."
+        return f"{said} That explains {culprit.events} of {of} stalls." if culprit.events else said
     if culprit.share is None:
         call = f", which spends up to {culprit.longest_ms:.0f} ms in {doing(culprit)}" if culprit.calls else ""
         return f"{handled(culprit, looked)}{who}{call}, is the likely one: {'; '.join(culprit.because)}."

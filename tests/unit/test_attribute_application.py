@@ -2,7 +2,8 @@
 
 import pytest
 
-from tests.unit.simcapture import STALLS, USER, Capture, row
+from ansible_collections.fleet.stall.plugins.plugin_utils import application
+from tests.unit.simcapture import IDLE, NAPI, READER, STALLS, SWAPPER, USER, Capture, row
 
 
 def throttled(**lost):
@@ -38,7 +39,7 @@ def process(comm, cpu_cgroup, unit=None):
 
 CONNECTION = {
     "local": "10.244.4.1:30080",
-    "peer": "198.18.0.1:40001",
+    "peer": "198.18.0.9:40001",
     "pid": 8000,
     "comm": "web",
     "rtt_ms": 0.1,
@@ -50,11 +51,30 @@ CONNECTION = {
 LOST = (12, 1_300_000)
 
 
-def late(processes=None, connections=(CONNECTION,), observe=None, sampled=("batch-job", 7000, 7000)):
-    """The row of the host, where a task runs out its quota just before each of twelve late answers of the service `web` (pid 8000)."""
-    capture = Capture(more={"processes": processes or {}, "connections": list(connections)})
+def spans(before=0.1, after=0.1, stalls=STALLS, polled=(0, 30)):
+    """What a capture's `throttled` says of a group, seconds: out of quota from so long before each of the stalls until so long after it."""
+
+    def row_of(capture):
+        held = [[capture.at(start - before), capture.at(start + length + after)] for start, length in stalls]
+        return {"path": "/pod", "polled": [capture.at(moment) for moment in polled], "spans": held}
+
+    return row_of
+
+
+IN_STALLS = spans()
+
+
+def late(processes=None, connections=(CONNECTION,), observe=None, sampled=("batch-job", 7000, 7000), also=None, when=IN_STALLS, **changes):
+    """The row of the host, where a task runs out its quota just before each of twelve late answers of the service `web` (pid 8000).
+
+    `also`: what else the capture has; `when`: the row of the group /pod in its `throttled`, None: not measured.
+    """
+    capture = Capture(more={"processes": processes or {}, "connections": list(connections)}, **changes)
     for start, _length in STALLS if sampled else []:
         capture.run(start - 0.015, start, sampled, USER, policy="other")
+    if also:
+        also(capture)
+    capture.more["throttled"] = [when(capture)] if when else None
     return row(capture, component="app:web", host="node-b1-1", observe=observe or throttled(pod=LOST))
 
 
@@ -114,6 +134,168 @@ def test_a_service_that_is_late_by_itself_is_named_by_its_connections():
     found = row(Capture(more={"connections": [CONNECTION]}), component="app:web", host="node-b1-1")
     (culprit,) = found["capture"]["culprits"]
     assert (culprit["comm"], culprit["pid"], culprit["class"], culprit["confidence"], culprit["events"]) == ("web", 8000, "R", "low", 0)
+
+
+IN_POD = {"7000": process("batch-job", "/pod"), "8000": process("web", "/pod")}
+
+
+@pytest.mark.parametrize(
+    ("peer", "served"),
+    [
+        ("198.18.0.9:40001", True),
+        ("[::ffff:198.18.0.9]:40001", True),
+        ("198.18.0.1:40001", False),  # a host that does not ask this service
+        ("10.244.9.1:40001", False),  # as behind NAT
+        ("[2001:db8::9]:40001", False),
+        ("[fe80::9%eth0]:40001", False),
+        ("", False),
+        (None, False),
+    ],
+)
+@pytest.mark.parametrize("observe", [None, {"throttled": {}}], ids=["a quota", "no quota"])
+def test_who_serves_is_who_has_the_connections_of_the_stalled_flows(peer, served, observe):
+    """And not who has others on the same port, in another network namespace than the service: it may be in another group."""
+    found = late(IN_POD | {"8000": process("web", "/other")}, [CONNECTION | {"peer": peer}], observe)
+    named = [culprit["comm"] for culprit in found["capture"]["culprits"]]
+    assert named == (["web"] if served else ["batch-job"] if observe is None else [])
+    assert found["capture"]["confidence"] in ("low", None) and (confidence(found) or "suspected") == "suspected"
+
+
+@pytest.mark.parametrize(
+    ("text", "same"),
+    [("[::ffff:192.0.2.7]", "192.0.2.7"), ("[2001:DB8::0:1]", "2001:db8::1"), ("fe80::1%eth0", "fe80::1"), ("name", None), (None, None)],
+)
+def test_an_address_as_it_is_compared(text, same):
+    assert application.canonical(text) == same
+
+
+UNTRACED = ("The application was late, and no trace shows how its packets were handled", "no trace shows how its packets were handled")
+
+
+@pytest.mark.parametrize(
+    ("lacks", "of_group", "of_service"),
+    [
+        ((), "The host handled its packets on time and the application was late", "the host handled its packets on time"),
+        (("rx_trace",), *UNTRACED),
+        (("rx_trace", "recorder"), *UNTRACED),
+    ],
+)
+def test_that_packets_were_handled_on_time_is_said_where_a_trace_shows_it(lacks, of_group, of_service):
+    out_of_quota, by_itself = (late(IN_POD, observe=observe, lacks=lacks)["capture"] for observe in (None, {"throttled": {}}))
+    assert out_of_quota["class"] == by_itself["class"] == "R"
+    assert out_of_quota["sentence"].startswith(of_group) and of_service in by_itself["sentence"]
+
+
+@pytest.mark.parametrize(
+    ("when", "events", "sure", "said"),
+    [
+        (IN_STALLS, 12, "medium", "it was so in 12 of 12 stalls, more than chance would have it"),
+        (spans(before=0.0, after=-0.02), 12, "medium", "it was so in 12 of 12 stalls, more than"),
+        (spans(stalls=STALLS[:9]), 9, "medium", "it was so in 9 of 12 stalls, more than"),
+        (spans(stalls=STALLS[6:], polled=(14, 30)), 6, "medium", "it was so in 6 of 6 stalls, more than"),
+        (spans(before=0.9, after=0.9), 12, "low", "it was so in 12 of 12 stalls, which may be chance"),
+        (spans(stalls=STALLS[10:], polled=(23, 30)), 2, "low", "it was so in 2 of 2 stalls, more than"),
+        (spans(stalls=[], polled=(29, 30)), 0, "low", "whether it was throttled during the stalls was not measured"),
+        (None, 0, "low", "whether it was throttled during the stalls was not measured"),
+    ],
+    ids=["about them", "for most of them", "in most", "half of the window", "nearly always", "in two", "at another time", "never"],
+)
+def test_a_group_is_to_blame_as_far_as_it_was_out_of_quota_in_the_stalls(when, events, sure, said):
+    found = late(IN_POD, when=when)
+    (culprit,) = found["capture"]["culprits"]
+    assert (culprit["comm"], culprit["events"], culprit["confidence"]) == ("batch-job", events, sure)
+    assert said in found["capture"]["sentence"] and confidence(found) == ("probable" if sure == "medium" else "suspected")
+    assert ("That explains" in found["capture"]["sentence"]) is (events > 0)
+
+
+@pytest.mark.parametrize(
+    "when",
+    [spans(stalls=[(start + 1, length) for start, length in STALLS]), spans(stalls=STALLS[:8]), spans(after=-0.07), spans(stalls=[])],
+    ids=["between them", "in too few", "for too little of each", "never"],
+)
+def test_a_group_that_was_out_of_quota_at_other_times_is_not_to_blame(when):
+    """However much it was so in the whole window: neither as the culprit nor as a cause of who serves."""
+    found = late(IN_POD, when=when)
+    assert [(culprit["comm"], culprit["events"]) for culprit in found["capture"]["culprits"]] == [("web", 0)]
+    assert confidence(found) is None and found["remedies"] == []
+    assert late({"7000": IN_POD["7000"]}, (), when=when)["capture"]["culprits"] == []
+
+
+def test_where_it_is_not_known_who_serves_the_times_alone_do_not_do():
+    found = late({"7000": IN_POD["7000"]}, ())
+    assert (found["capture"]["explained"]["events"], found["capture"]["confidence"], confidence(found)) == (12, "low", "suspected")
+
+
+def of_the_host(note, stalls):
+    """What the capture shows of stalls in which the host did not handle its packets on time."""
+
+    def add(capture):
+        for start, length in stalls:
+            end = start + length
+            if note == "stolen":
+                capture.gap(start, end).hole(start, end)
+                continue
+            capture.gap(start, end, handler=("ksoftirqd/1", 23, 23) if note == "several" else NAPI)
+            halves = [(start, start + length / 2), (start + length / 2, end)]
+            for number, (since, until) in enumerate(halves if note == "several" else [(start, end)]):
+                task = SWAPPER if note == "idle" else ("loud", 5000 + number, 5000 + number)
+                capture.run(since, until, task, IDLE if note == "idle" else USER, policy="other")
+
+    return add
+
+
+def reader_in(stalls):
+    """Stalls in which a task kept the receive CPU."""
+
+    def add(capture):
+        for start, length in stalls:
+            capture.gap(start, start + length).run(start - 0.002, start + length)
+
+    return add
+
+
+@pytest.mark.parametrize(
+    ("count", "names", "explained"),
+    [
+        (12, ["smaps-reader"], 12),
+        (9, ["smaps-reader", "batch-job"], 12),
+        (6, ["smaps-reader", "batch-job"], 12),
+        (5, ["batch-job"], 7),
+        (0, ["batch-job"], 12),
+    ],
+)
+def test_a_task_that_keeps_the_receive_cpu_is_named_though_the_service_is_blamed(count, names, explained):
+    found = late(IN_POD, also=reader_in(STALLS[:count]))
+    assert [culprit["comm"] for culprit in found["capture"]["culprits"]] == names and found["trigger"]["comm"] == names[0]
+    assert found["capture"]["explained"]["events"] == explained
+    assert found["capture"]["class"] == ("R" if names[0] == "batch-job" else "T")
+    if names[0] == READER[0]:
+        assert "smaps-reader (pid 4711) had kept that CPU" in found["capture"]["sentence"]
+
+
+STEAL = {
+    "cpu": {
+        "available": True,
+        "reason": None,
+        "start": {"ticks_per_s": 100, "cpus": {"1": {"steal": 0}}},
+        "end": {"ticks_per_s": 100, "cpus": {"1": {"steal": 150}}},
+        "start_ns": 0,
+        "end_ns": 30 * 10**9,
+        "series": None,
+    }
+}
+
+
+@pytest.mark.parametrize("note", ["several", "idle", "stolen"])
+@pytest.mark.parametrize("count", [2, 9])
+def test_a_stall_whose_packets_the_host_held_is_not_the_application_s(note, count):
+    """Each stall is explained once at most, and a group that explains few of them is doubtful."""
+    found = late(IN_POD, observe=throttled(pod=LOST) | STEAL, also=of_the_host(note, STALLS[-count:]))
+    (culprit,) = found["capture"]["culprits"]
+    others = count if note == "stolen" else 0
+    assert [shown["note"] for shown in found["capture"]["timeline"]].count(note) == min(count, 6)
+    assert (culprit["events"], found["capture"]["explained"]) == (12 - count, {"events": 12 - count + others, "of": 12})
+    assert culprit["confidence"] == ("medium" if count == 2 else "low")
 
 
 SYSCALL = "entry_SYSCALL_64_after_hwframe;do_syscall_64"

@@ -6,6 +6,7 @@ import gzip
 import json
 import os
 import random
+import types
 
 import pytest
 from hypothesis import given
@@ -257,12 +258,15 @@ def test_a_witness_asks_once_and_knows_threads():
 def test_who_has_a_connection_is_known_by_name_and_group(monkeypatch):
     own = os.getpid()
     rows = [{"local": "192.0.2.2:80", "pid": pid} for pid in (own, own, None)]
-    monkeypatch.setattr(session.connections, "survey", lambda: {"rows": rows, "seen": 3, "complete": True})
+    monkeypatch.setattr(session.connections, "survey", lambda asked: {"rows": rows, "seen": 3, "complete": True})
     looking = session.Session.__new__(session.Session)
+    met = []
+    looking.plan, looking.throttle = {"flows": []}, types.SimpleNamespace(meet=met.append)
     looking.witness, looking.capabilities, looking.warnings = witness.Witness(), {}, []
     looking._look_at_connections()
     assert looking.connections == rows and list(looking.witness.processes) == [own]
-    assert looking.witness.processes[own]["comm"] and "cpu_cgroup" in looking.witness.processes[own]
+    known = looking.witness.processes[own]
+    assert known["comm"] and met == [{known["cpu_cgroup"] or known["cgroup"]} - {None}]
 
 
 def result(gaps=0, runs=0, folded=0, calls=0, heard=0):

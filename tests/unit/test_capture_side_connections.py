@@ -112,9 +112,9 @@ def pair():
         sock.close()
 
 
-def survey(limit=connections.MOST_SEEN):
+def survey(limit=connections.MOST_SEEN, asked=()):
     try:
-        return connections.survey(limit)
+        return connections.survey(limit, asked)
     except Unavailable as reason:
         pytest.skip(str(reason))
 
@@ -153,6 +153,58 @@ def test_bounds_on_rows_and_on_what_is_looked_at(pair, monkeypatch):
     monkeypatch.setattr(connections, "MOST_SEEN", 5)
     found = survey()
     assert (found["seen"], found["complete"]) == (5, False)
+
+
+CLIENT = b"\xc0\0\2\x09"
+
+
+def seen(monkeypatch, *ends):
+    """Rows of a survey of at most one connection, the worst; ends: (local port, client's last byte, unread bytes)."""
+    found = [
+        message(local=("192.0.2.1", port), peer=(f"192.0.2.{client}", 40000 + number), unread=unread, inode=0)
+        for number, (port, client, unread) in enumerate(ends)
+    ]
+    answer = [(connections.SOCK_DIAG_BY_FAMILY, each) for each in found]
+    monkeypatch.setattr(connections, "_must_not_load", lambda module: None)
+    monkeypatch.setattr(connections.netlink, "dump", lambda kind, number, question, left: answer if question[0] == socket.AF_INET else [])
+    rows = connections.survey(1, {(CLIENT, 80)})["rows"]
+    return [(int(row["local"].rpartition(":")[2]), int(row["peer"].partition(":")[0].rpartition(".")[2])) for row in rows]
+
+
+@pytest.mark.parametrize(
+    ("ends", "expected"),
+    [
+        ([(443, 5, 9000), (80, 9, 0)], [(443, 5), (80, 9)]),
+        ([(8080, 9, 0), (443, 5, 9000), (80, 9, 0)], [(443, 5), (80, 9), (8080, 9)]),
+        ([(80, 9, 9000), (443, 5, 0)], [(80, 9)]),
+        ([(443, 5, 9000), (80, 6, 0)], [(443, 5)]),
+    ],
+    ids=["though it fares well", "on another port after those", "once", "not of others"],
+)
+def test_connections_of_who_probes_are_always_told(monkeypatch, ends, expected):
+    assert seen(monkeypatch, *ends) == expected
+
+
+def test_those_are_bounded_the_ports_that_are_asked_first(monkeypatch):
+    monkeypatch.setattr(connections, "MOST_OWN", 3)
+    ends = [(443, 5, 9000)] + [(8080, 9, 0)] * 5 + [(80, 9, 0)] * 2
+    assert seen(monkeypatch, *ends) == [(443, 5), (80, 9), (80, 9), (8080, 9)]
+
+
+def test_who_asks_a_service_by_the_plan():
+    flows = [
+        {"protocol": protocol, "source_address": address, "port": port}
+        for protocol, address, port in [
+            ("http_kept", "192.0.2.9", 80),
+            ("http_new", "::ffff:192.0.2.9", 81),
+            ("tcp_kept", "2001:db8::1", 82),
+            ("tcp_syn", "192.0.2.9", 22),
+            ("icmp", "192.0.2.9", None),
+            ("http_kept", None, 83),
+        ]
+    ]
+    six = socket.inet_pton(socket.AF_INET6, "2001:db8::1")
+    assert connections.asked_by(flows) == {(CLIENT, 80), (CLIENT, 81), (six, 82)}
 
 
 def test_a_module_is_not_loaded_for_it(monkeypatch):

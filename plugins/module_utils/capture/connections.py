@@ -9,12 +9,13 @@ so the dump is bounded in time and rows. Nothing is asked that would make the ke
 """
 
 import heapq
+import ipaddress
 import math
 import os
 import socket
 import struct
 import time
-from typing import Any, Dict, Iterator, NamedTuple, Optional, Set, Tuple
+from typing import Any, Dict, Iterable, Iterator, List, NamedTuple, Optional, Set, Tuple
 
 from ansible_collections.fleet.stall.plugins.module_utils import netlink
 from ansible_collections.fleet.stall.plugins.module_utils.counters.source import Unavailable, text_or_none
@@ -34,6 +35,9 @@ MAPPED = bytes(10) + b"\xff\xff"
 MOST_SECONDS = 1.0
 MOST_SEEN = 50000
 SCAN_S = 0.5
+# Of those who probe, whose connections tell who serves; the others of their addresses are for services behind address translation.
+MOST_OWN = 20
+REQUESTS = ("tcp_kept", "http_kept", "http_new")
 
 
 class Connection(NamedTuple):
@@ -49,31 +53,56 @@ class Connection(NamedTuple):
     unacked: Optional[int]
 
 
-def survey(limit: int = 50) -> Dict[str, Any]:
+def survey(limit: int = 50, asked: Iterable[Tuple[bytes, int]] = ()) -> Dict[str, Any]:
     """{rows [{local, peer, pid, comm, rtt_ms, min_rtt_ms, retransmits, unread_bytes, unacked}], seen, complete}; worst first.
 
     retransmits: since the connection began; unacked: segments on their way; unread_bytes: arrived, but not read by the process. `complete`
-    is False where a bound left connections unseen. pid and comm are null for sockets whose process was not found in time.
+    is False where a bound left connections unseen. pid and comm are null for sockets whose process was not found in time. Those of the
+    clients in `asked` (see there) come last if they are not among the worst.
     Raises Unavailable with reason and remedy.
     """
     _must_not_load("tcp_diag")
     _must_not_load("inet_diag")
-    seen = Seen()
+    seen = Seen(asked)
     worst = heapq.nlargest(limit, seen, key=badness)
-    owners = _owners({connection.inode for connection in worst if connection.inode})
+    chosen = worst + [connection for connection in seen.own() if connection not in worst]
+    owners = _owners({connection.inode for connection in chosen if connection.inode})
     return {
-        "rows": [row_of(connection, owners.get(connection.inode)) for connection in worst],
+        "rows": [row_of(connection, owners.get(connection.inode)) for connection in chosen],
         "seen": seen.count,
         "complete": seen.complete,
+    }
+
+
+def asked_by(flows: Iterable[Dict[str, Any]]) -> Set[Tuple[bytes, int]]:
+    """(address of the client, port that it asks) of the flows of a capture plan that ask a service, where the address is known."""
+    return {
+        (_unmapped(ipaddress.ip_address(flow["source_address"]).packed), flow["port"])
+        for flow in flows
+        if flow["protocol"] in REQUESTS and flow.get("source_address")
     }
 
 
 class Seen:
     """The established connections of both families, within the bounds."""
 
-    def __init__(self) -> None:
+    def __init__(self, asked: Iterable[Tuple[bytes, int]] = ()) -> None:
         self.count = 0
         self.complete = True
+        self._asked = set(asked)
+        self._clients = {address for address, _port in self._asked}
+        self._exact: List[Connection] = []
+        self._others: List[Connection] = []
+
+    def own(self) -> List[Connection]:
+        """Those of the clients, on the ports that they ask before others."""
+        return (self._exact + self._others)[:MOST_OWN]
+
+    def _keep(self, found: Connection) -> None:
+        if found.peer[0] in self._clients:
+            kept = self._exact if (found.peer[0], found.local[1]) in self._asked else self._others
+            if len(kept) < MOST_OWN:
+                kept.append(found)
 
     def __iter__(self) -> Iterator[Connection]:
         until = time.monotonic() + MOST_SECONDS
@@ -89,6 +118,7 @@ class Seen:
                         self.complete = False
                         return
                     self.count += 1
+                    self._keep(found)
                     yield found
             except socket.timeout:
                 self.complete = False
@@ -136,7 +166,10 @@ def _word(info: bytes, offset: int) -> Optional[int]:
 
 
 def _address(family: int, message: bytes, offset: int) -> bytes:
-    address = message[offset : offset + (4 if family == socket.AF_INET else 16)]
+    return _unmapped(message[offset : offset + (4 if family == socket.AF_INET else 16)])
+
+
+def _unmapped(address: bytes) -> bytes:
     return address[12:] if address.startswith(MAPPED) and len(address) == 16 else address
 
 

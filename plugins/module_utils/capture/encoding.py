@@ -16,8 +16,8 @@ Step = Callable[[Dict[str, Any]], None]
 def encode(found: Dict[str, Any], limit: int = WIRE_BYTES) -> bytes:
     """The capture as gzip JSON, of which the base64 is at most `limit` bytes long. What was left out: `omitted` {part: n}.
 
-    Left out in this order: the packets, folded stacks but the most frequent, connections, runs far from gaps, short slow calls,
-    when flows were heard but the longest, rows of backlogs, runs but the longest, gaps but the longest.
+    Left out in this order: the packets, folded stacks but the most frequent, connections, throttled groups, runs far from gaps, short slow
+    calls, when flows were heard but the longest, rows of backlogs, runs but the longest, gaps but the longest.
     """
     steps = _steps()
     enough, too_few = len(steps), -1
@@ -50,6 +50,7 @@ def _steps() -> List[Step]:
         partial(_earlier_packets, share=0.0),
         partial(_fewer_folded, most=60),
         partial(_keep, part="connections", most=15),
+        partial(_keep, part="throttled", most=3),
         partial(_longest_runs, most=400),
         partial(_keep_longest, part="slow_calls", most=150, length="duration_ms"),
         partial(_fewer_heard, most=100),
@@ -66,6 +67,7 @@ def _steps() -> List[Step]:
         partial(_fewer_heard, most=20),
         partial(_fewer_processes, most=60),
         partial(_keep, part="connections", most=0),
+        partial(_keep, part="throttled", most=0),
         partial(_fewer_folded, most=0),
         partial(_longest_gaps, most=15),
         partial(_longest_runs, most=20),

@@ -20,6 +20,7 @@ from ansible_collections.fleet.stall.plugins.module_utils.capture import (
     rxperf,
     rxtrace,
     strace_stage,
+    throttle,
     tracefs,
     witness,
 )
@@ -60,6 +61,7 @@ class Session:
         self._before_rx: List[bounded.Tool] = []
         self.recorder = Recorder(plan["stack_hz"], seconds, self.plan["bytes_limit"], workdir)
         self.witness = witness.Witness()
+        self.throttle = throttle.Watch()
         self.strace: Optional[strace_stage.Stage] = None
         self.strace_reason = "no process was seen to keep a CPU in system calls while probes waited" if plan["strace_s"] else "switched off"
         self.packets: Optional[packets.Stage] = None
@@ -86,6 +88,7 @@ class Session:
         _be_nice(READER_NICENESS)
         while time.monotonic() < self.starts and not should_stop():
             self._look()
+            self.throttle.prepare(self.starts - time.monotonic())
             time.sleep(POLL_S)
         before, traced_before_s = self._spent(), self._traced_s()
         self.setup_cpu_s = sum(before.values())
@@ -119,6 +122,7 @@ class Session:
 
     def _look(self) -> None:
         self.clock.mark()
+        self.throttle.poll()
         rows, calls = self.rx.poll()
         if isinstance(self.rx, rxtrace.RxTrace) and self.rx.reason and not self.rx.ready:
             self._before_rx = self.rx.tools
@@ -175,10 +179,10 @@ class Session:
 
     def _look_at_connections(self) -> None:
         try:
-            found = connections.survey()
+            found = connections.survey(asked=connections.asked_by(self.plan["flows"]))
             self.connections = found["rows"]
-            for pid in {row["pid"] for row in self.connections} - {None}:
-                self.witness.meet(pid)
+            owners = [self.witness.meet(pid) for pid in {row["pid"] for row in self.connections} - {None}]
+            self.throttle.meet({owner["cpu_cgroup"] or owner["cgroup"] for owner in owners} - {None})
             partly = (
                 None if found["complete"] else f"only {found['seen']} connections were looked at: there was no time or no room for the rest"
             )
@@ -207,6 +211,8 @@ class Session:
             self.warnings += self.rx.problems()
         found["packets"] = self._columns(held)
         found["connections"] = self.connections
+        found["throttled"] = self.throttle.rows(self.clock)
+        self.warnings += [self.throttle.warning] if self.throttle.warning else []
         found["omitted"].update(evidence.omitted(connections=self.connections_omitted))
         found["capabilities"] = self._capabilities(straced, held)
         found["memory_cgroups"] = self._memory(found)

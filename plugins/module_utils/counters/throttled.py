@@ -9,12 +9,13 @@ Only groups that have a quota are read: cpu.stat of v2 flushes statistics of all
 from typing import Any, Dict, Optional, Tuple
 
 from ansible_collections.fleet.stall.plugins.module_utils.counters import cgroupfs
-from ansible_collections.fleet.stall.plugins.module_utils.counters.source import Unavailable, text_or_none
+from ansible_collections.fleet.stall.plugins.module_utils.counters.source import Unavailable, number_or_none, text_or_none
 
 WALK_S = 1.0
 WALK_MOST = 20000
 MOST_READ = 2000
 TOP = 10
+USUAL_PERIOD_US = 100000
 
 
 def parse(content: str) -> Dict[str, int]:
@@ -24,12 +25,26 @@ def parse(content: str) -> Dict[str, int]:
     return {"periods": numbers.get("nr_periods", 0), "throttled": numbers.get("nr_throttled", 0), "throttled_us": throttled_us}
 
 
-def read() -> Dict[str, Any]:
-    """{groups: {"/path": {periods, throttled, throttled_us}} with a quota, with_quota, looked_at, complete}"""
+def quotas() -> cgroupfs.Hierarchy:
+    """Where a CPU quota counts. Raises Unavailable."""
     mounted = cgroupfs.hierarchies()
     hierarchy = cgroupfs.with_controller(mounted, "cpu") or cgroupfs.unified(mounted)
     if hierarchy is None:
         raise Unavailable("no cgroup hierarchy with the cpu controller is mounted")
+    return hierarchy
+
+
+def period_us(path: str, version: int) -> int:
+    """After how long a group gets its quota anew; the kernel's default where that can't be read."""
+    if version == 1:
+        return number_or_none(f"{path}/cpu.cfs_period_us") or USUAL_PERIOD_US
+    words = (text_or_none(f"{path}/cpu.max") or "").split()
+    return int(words[1]) if len(words) == 2 and words[1].isdigit() else USUAL_PERIOD_US
+
+
+def read() -> Dict[str, Any]:
+    """{groups: {"/path": {periods, throttled, throttled_us}} with a quota, with_quota, looked_at, complete}"""
+    hierarchy = quotas()
     walk = cgroupfs.Walk(hierarchy.path, WALK_S, WALK_MOST)
     groups: Dict[str, Any] = {}
     complete = True
