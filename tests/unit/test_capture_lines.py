@@ -410,6 +410,19 @@ def test_perf_trace_names_32_bit_programs_by_the_wrong_table(named, is_32_bit, c
     assert (found.call, found.fd, found.path) == (call, fd, path)
 
 
+@pytest.mark.parametrize("is_ready", [False, True], ids=["at first", "as it starts anew"])
+def test_a_program_that_can_not_be_written_costs_the_trace_alone(tmp_path, monkeypatch, is_ready):
+    monkeypatch.setattr(rxtrace, "unavailable", lambda: None)
+    monkeypatch.setattr(rxtrace.bounded, "find", lambda name: name)
+    plan = {"flows": FLOWS, "token": 7, "slow_call_ms": 10}
+    trace = rxtrace.RxTrace(plan, 10, str(tmp_path / "full"))
+    trace.ready, trace._tool = is_ready, Printing(tmp_path / "rx.out", "", 0) if is_ready else None
+    assert not trace.start() and not trace.live
+    assert (trace.poll(), trace.finish()) == (([], []), ([], []))
+    stated = trace.capabilities()["rx_trace"]
+    assert stated["available"] is is_ready and stated["reason"] == "bpftrace: No such file or directory"
+
+
 class Costing:
     """A tool that takes this share of a CPU."""
 

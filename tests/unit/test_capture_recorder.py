@@ -91,6 +91,33 @@ def test_with_a_live_trace_quiet_looks_are_few(host, tmp_path):
     assert len(looks_of(found, now, 299)) == recorder.QUIET_LOOKS - 1
 
 
+def test_a_recording_that_perf_renames_meanwhile_costs_nothing(host, tmp_path, monkeypatch):
+    found, _, _ = host(tmp_path)
+    for name in ("perf.1", "perf.1.2019112200", "perf.1.err"):
+        (tmp_path / name).write_bytes(b"12345")
+    stat = os.stat
+
+    def renamed(path, **more):
+        if str(path).endswith("perf.1"):
+            raise FileNotFoundError(2, "No such file or directory", path)
+        return stat(path, **more)
+
+    monkeypatch.setattr(recorder.os, "stat", renamed)
+    assert found.files() == [str(tmp_path / "perf.1.2019112200")] and found._written() == 5
+
+
+def test_cpus_that_can_not_be_read_cost_the_recording_alone(tmp_path, monkeypatch):
+    def unreadable():
+        raise recorder.source.Unavailable("/sys/devices/system/cpu/online: Permission denied")
+
+    monkeypatch.setattr(recorder, "unavailable", lambda: None)
+    monkeypatch.setattr(recorder.source, "online_cpus", unreadable)
+    found = recorder.Recorder(999, 10, MIB, str(tmp_path))
+    assert not found.start() and "Permission denied" in found.capability()["reason"]
+    found.poll()
+    assert found.finish() == []
+
+
 @given(st.floats(0, 100), st.floats(0, 3600), st.integers(-MIB, 1 << 30), st.integers(0, 1 << 26))
 def test_looks_are_never_closer_than_the_ring_reaches(reach_s, left_s, room, each):
     found = recorder.covering_s(reach_s, left_s, room, each)
