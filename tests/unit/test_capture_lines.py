@@ -441,6 +441,17 @@ class Costing:
         self.was_told = True
 
 
+def test_perf_is_bounded_by_us(tmp_path, monkeypatch):
+    """--max-size came with perf 5.5: an older one prints its usage and ends."""
+    started = []
+    monkeypatch.setattr(rxperf.recorder, "unavailable", lambda: None)
+    monkeypatch.setattr(rxperf.bounded, "find", lambda name: name)
+    monkeypatch.setattr(rxperf.bounded, "Tool", lambda *given: started.append(given))
+    assert rxperf.PerfTrace({"flows": FLOWS, "slow_call_ms": 10}, 10, str(tmp_path), "", 1 << 20).start()
+    assert [(argv[1], most_bytes) for argv, _, most_bytes, _ in started] == [("record", 1 << 19), ("trace", 1 << 19)]
+    assert not any("--max-size" in word for argv, *_ in started for word in argv)
+
+
 @pytest.mark.parametrize(("share", "ended"), [(0.02, False), (0.2, True)])
 def test_perf_trace_is_ended_where_it_costs_too_much(tmp_path, monkeypatch, share, ended):
     trace = rxperf.PerfTrace({"flows": FLOWS, "slow_call_ms": 10}, 10, str(tmp_path), "bpftrace is not installed")

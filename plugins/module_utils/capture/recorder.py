@@ -93,8 +93,10 @@ class Recorder:
         self._started = self._looked = time.monotonic()
         prefix = os.path.join(self._workdir, f"perf.{self._generation}")
         argv = [str(bounded.find("perf"))] + arguments(self.hz, self.cpus, self._how, self._options, self.bytes_limit, prefix)
+        # Not perf's own --max-size: the perf that a plain recording is for does not know it
+        most_bytes = min(self.bytes_limit, FILE_BYTES) if self._how == "plain" else FILE_BYTES
         try:
-            self._tool = bounded.Tool(argv, max(1.0, self._until - self._started), FILE_BYTES, prefix)
+            self._tool = bounded.Tool(argv, max(1.0, self._until - self._started), most_bytes, prefix)
         except OSError as error:
             self._tool, self.reason = None, f"perf: {error.strerror or error}"
             return False
@@ -144,7 +146,8 @@ class Recorder:
 
     def _ended(self, now: float) -> None:
         assert self._tool is not None
-        said = self._tool.complaint() or "it ended without a word"
+        full = self._tool.size() >= bounded.SOFT_SHARE * self._tool.max_bytes
+        said = "its file was full" if full else self._tool.complaint() or "it ended without a word"
         self._tool = None
         if not self.ready and not self.files():
             self._refusals.append(f"perf ({self._how}): {said}")
@@ -206,7 +209,7 @@ def arguments(hz: int, cpus: Sequence[int], how: str, options: Sequence[str], by
     words = ["record", "-q", "-e", "cpu-clock", "-F", str(hz), "-g", "-k", "CLOCK_MONOTONIC", "-C", ",".join(map(str, cpus))]
     words += ["-B", "-N", *options, "-o", prefix]
     if how == "plain":
-        return [*words, f"--max-size={min(bytes_limit, FILE_BYTES)}B"]
+        return words
     return [*words, "--overwrite", "--switch-output=signal", "-m", str(ring_pages(len(cpus), bytes_limit))]
 
 
