@@ -12,6 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from ansible_collections.fleet.stall.plugins.module_utils.capture import (
+    clock,
     encoding,
     evidence,
     gaps,
@@ -23,6 +24,7 @@ from ansible_collections.fleet.stall.plugins.module_utils.capture import (
 from ansible_collections.fleet.stall.plugins.module_utils.capture import plan as plans
 from ansible_collections.fleet.stall.plugins.module_utils.capture.gaps import Late
 from ansible_collections.fleet.stall.plugins.module_utils.capture.rxlines import SlowCall
+from ansible_collections.fleet.stall.plugins.module_utils.profile import runs
 
 MS = 1000000
 FLOW = {
@@ -252,6 +254,21 @@ def test_a_witness_asks_once_and_knows_threads():
     assert met.processes[1]["comm"]
     assert met.meet(1) is met.processes[1]
     assert met.meet(2**22 + 7)["comm"] is None
+
+
+def test_who_matters_is_known_however_many_were_met_before(monkeypatch):
+    monkeypatch.setattr(witness, "MOST_PROCESSES", 5)
+    monkeypatch.setattr(witness.identity, "describe", lambda pid: {"comm": f"p{pid}", "policy": "fifo"})
+    met = witness.Witness()
+    for pid in range(100, 110):
+        met.add(call(pid, 20, pid=pid))
+    held = [runs.Run(0, length * MS, 1, pid, pid, "a", length, 1.0, []) for pid, length in ((30, 3), (0, 500), (31, 60))]
+    wanted = evidence.known_first([{"tid": 9}], [{"pid": None}, {"pid": 8}], held, [{"pid": 105}])
+    assert wanted == [9, 8, 31, 30, 105]
+    for pid in wanted:
+        met.meet(pid)
+    assert list(met.rows(wanted[:4])) == ["9", "8", "31", "30", "100"]
+    assert evidence.run_row(held[0], clock.Clock(), evidence.Table(), met)["policy"] == "fifo"
 
 
 def test_who_has_a_connection_is_known_by_name_and_group(monkeypatch):
