@@ -220,6 +220,43 @@ def test_who_is_suspected_does_not_hang_on_what_came_first(calls, late, calls_at
     assert (found.pid if found else None) == max(several, default=(0, None))[1]
 
 
+class Strace:
+    """A strace that some processes are gone for: 8 when it is started, 7 when it attaches."""
+
+    def __init__(self, *_):
+        self.reason, self.pid = "strace was not called for", 0
+
+    def start(self, pid, why):
+        self.pid, self.reason = pid, "8 has ended" if pid == 8 else None
+        return pid != 8
+
+    def poll(self):
+        self.reason = "7 has ended" if self.pid == 7 else self.reason
+        return self.reason is None
+
+
+@pytest.mark.parametrize(
+    ("lengths", "traced", "reason"),
+    [
+        ({8: 100, 7: 80, 9: 60}, 9, "7 has ended"),
+        ({9: 100, 8: 80}, 9, "no process was seen"),
+        ({8: 100, 7: 80}, None, "7 has ended"),
+        ({8: 100}, None, "8 has ended"),
+    ],
+)
+def test_strace_is_not_spent_on_one_that_can_not_be_traced(tmp_path, monkeypatch, lengths, traced, reason):
+    monkeypatch.setattr(session.strace_stage, "Stage", Strace)
+    monkeypatch.setattr(session.rxperf.PerfTrace, "start", lambda trace: False)
+    now = session.time.time()
+    looking = session.Session(dict(PLAN, starts_at=now - 20, ends_at=now + 10), str(tmp_path))
+    calls = [call(at, length, pid=pid) for pid, length in lengths.items() for at in (100, 500)]
+    looking._suspicions.judge(calls, LATE)
+    for _ in range(8):
+        looking._look()
+    assert (looking.strace and looking.strace.pid) == traced
+    assert looking.strace_reason.startswith(reason)
+
+
 def test_the_work_of_suspecting_grows_with_what_is_new_alone(monkeypatch):
     """A busy host: 3000 calls that overlap nothing, 900 silences of each of 20 flows, over 300 looks."""
     looked = []

@@ -97,6 +97,12 @@ class Suspicions:
             self._tallies[call.pid] = self._tallies.get(call.pid, Tally()).and_one(call.duration_ns)
         return overlaps
 
+    def excuse(self, pid: int) -> None:
+        """Suspect this process no more."""
+        self._excused.add(pid)
+        self._tallies.pop(pid, None)
+        self._open = [call for call in self._open if call.pid != pid]
+
     def named(self) -> Optional[Suspect]:
         """The process with the most time in such calls, two of them at the least."""
         several = {pid: tally for pid, tally in self._tallies.items() if tally.calls >= CALLS_TO_SUSPECT}
