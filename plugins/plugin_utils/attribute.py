@@ -103,8 +103,8 @@ def _host(row: Mapping[str, Any], role: str, capture: Mapping[str, Any] | None, 
     assert capture is not None
     offset, tied = window.judged.offsets.get(host, 0), window.is_tied(host)
     observe = window.evidence.get(host) or {}
-    stolen_ns = cases.stolen_ns(observe)
-    explained = taken.with_steal(explain(stalls, capture, offset, is_tied=tied), stolen_ns)
+    stolen_ns, by_second = cases.stolen_ns(observe), cases.stolen_by_second(observe)
+    explained = taken.with_steal(explain(stalls, capture, offset, is_tied=tied), stolen_ns, by_second)
     explained = taken.with_firmware(explained, capture, stolen_ns, cases.is_virtual(observe))
     side = window.side(row)
     if side == "application":
@@ -170,6 +170,7 @@ def _culprits(
     if window.control:
         for culprit in found:
             control.compare(culprit, window.control)
+    taken.doubt(found, explained, cases.stolen_ns(observe), cases.stolen_by_second(observe))
     return sorted([*found, *of_service], key=lambda culprit: (culprit.usual, -culprit.events))
 
 

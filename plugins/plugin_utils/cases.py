@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from itertools import pairwise
 from typing import Any
 
 from ansible_collections.fleet.stall.plugins.plugin_utils import facts
@@ -172,4 +173,18 @@ def stolen_ns(observe: Mapping[str, Any]) -> dict[int, int]:
         int(cpu): max(0, times["steal"] - before[cpu]["steal"]) * 1_000_000_000 // ticks
         for cpu, times in after.items()
         if ticks and cpu.isdigit() and cpu in before
+    }
+
+
+def stolen_by_second(observe: Mapping[str, Any]) -> dict[int, list[tuple[int, int, int]]]:
+    """The same as (start, end, time taken) from sample to sample, the host's clock, ns; empty where nothing was sampled."""
+    reader = (observe.get("counters") or {}).get("cpu") or {}
+    series, ticks = reader.get("series") or {}, (reader.get("start") or {}).get("ticks_per_s") or 0
+    if not series or not ticks:
+        return {}
+    moments = [series["start_ns"] + offset_ms * 1_000_000 for offset_ms in (0, *series["offsets_ms"])]
+    return {
+        int(cpu): [(*moment, grown * 1_000_000_000 // ticks) for moment, grown in zip(pairwise(moments), rows, strict=False)]
+        for cpu, rows in series["increments"].items()
+        if cpu.isdigit()
     }

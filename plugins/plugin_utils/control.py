@@ -5,11 +5,13 @@
 
 from __future__ import annotations
 
+import math
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from ansible_collections.fleet.stall.plugins.module_utils.capture.stacks import AFTER_NS, BEFORE_NS, MOST_ELSEWHERE, Windows
 from ansible_collections.fleet.stall.plugins.plugin_utils import classes
 from ansible_collections.fleet.stall.plugins.plugin_utils.culprits import Culprit
 from ansible_collections.fleet.stall.plugins.plugin_utils.stalls_join import MS
@@ -24,13 +26,17 @@ LOWER = {"high": "medium", "medium": "low", "low": "low"}
 
 @dataclass(frozen=True, slots=True)
 class Control:
-    """``stalls``, ``probed`` (from when to when): the control's clock; ``handled``: CPU -> probes a second that it handled."""
+    """``stalls``, ``probed`` (from when to when): the control's clock; ``handled``: CPU -> probes a second that it handled.
+
+    ``left_out_ns``: no run that was longer was left out, -1 if none was.
+    """
 
     host: str
     xray: Xray
     handled: Mapping[int, float]
     stalls: Sequence[tuple[int, int]]
     probed: tuple[int, int]
+    left_out_ns: float
 
 
 def of(host: str, capture: Mapping[str, Any], stalls: Sequence[tuple[int, int]], probed: tuple[int, int]) -> Control | None:
@@ -45,7 +51,18 @@ def of(host: str, capture: Mapping[str, Any], stalls: Sequence[tuple[int, int]],
         packets[row["cpu"]] += row["packets"]
     if capture.get("status") != "measured" or not xray.recorded or not packets or not seconds:
         return None
-    return Control(host, xray, {cpu: count / seconds for cpu, count in packets.items()}, stalls, probed)
+    return Control(host, xray, {cpu: count / seconds for cpu, count in packets.items()}, stalls, probed, _left_out_ns(capture, xray))
+
+
+def _left_out_ns(capture: Mapping[str, Any], xray: Xray) -> float:
+    """How long a run may have been that was left out: far from its gaps and in a result that got too large, the longest alone are kept."""
+    kept = xray.runs_on(xray.cpus)
+    if not (capture.get("omitted") or {}).get("runs"):
+        near = Windows((gap["start_ns"] - BEFORE_NS, gap["end_ns"] + AFTER_NS) for gap in capture.get("gaps") or [])
+        kept = [run for run in kept if not near.touch(run.start_ns, run.end_ns)]
+        if len(kept) < MOST_ELSEWHERE:
+            return -1
+    return min((run.end_ns - run.start_ns for run in kept), default=math.inf)
 
 
 def compare(culprit: Culprit, control: Control) -> None:
@@ -67,6 +84,8 @@ def compare(culprit: Culprit, control: Control) -> None:
         runs = f"{len(apart)} run{'s' * (len(apart) != 1)}"
         culprit.control = f"{host}, the control, has the same: {runs} as long met no stall there, so that it is less sure"
         culprit.confidence = LOWER[culprit.confidence]
+    elif least_ns <= control.left_out_ns:
+        culprit.control = f"whether {host}, the control, does the same is not known: of its runs the longest alone were kept"
     else:
         sampled_s = sum(end - start for start, end in control.xray.recorded) / 1e9
         culprit.control = f"{host}, the control, was not seen to do so in {sampled_s:.0f} s of samples"

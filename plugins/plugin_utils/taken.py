@@ -5,32 +5,88 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections import Counter, defaultdict
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
+from ansible_collections.fleet.stall.plugins.plugin_utils.culprits import SURE_EVENTS, Culprit
+from ansible_collections.fleet.stall.plugins.plugin_utils.stalls_join import MS
 from ansible_collections.fleet.stall.plugins.plugin_utils.timeline import EXPLAINED, Explained
 from ansible_collections.fleet.stall.plugins.plugin_utils.xray import Xray
 
 # A single CPU that is not sampled may have interrupts off; a system management interrupt takes all of them at once
 CPUS_AT_ONCE = 2
+# The kernel counts stolen time at the CPU's next tick, which an idle CPU puts off
+ACCOUNTED_NS = 1000 * MS
+# So much time without a stall tells what is lost anyway
+OTHERS_NS = 3000 * MS
+# By CPU: from when to when (the captured host's clock), and how much was taken
+Seconds = Mapping[int, Sequence[tuple[int, int, int]]]
 
 
-def with_steal(explained: Iterable[Explained], stolen_ns: Mapping[int, int]) -> list[Explained]:
+def with_steal(explained: Iterable[Explained], stolen_ns: Mapping[int, int], by_second: Seconds | None = None) -> list[Explained]:
     """Holes in the sampling that time stolen by the hypervisor accounts for are class X, and nobody's.
 
+    Where no seconds without a stall tell whether it was taken in the stalls, a process that was seen to end hole after hole is kept.
+
     :param stolen_ns: by CPU, over the window of the capture
+    :param by_second: the same from sample to sample, where that is known
     """
-    explained = list(explained)
-    holes: dict[int, int] = {}
-    for one in explained:
-        if one.cpu is not None:
-            holes[one.cpu] = holes.get(one.cpu, 0) + one.hole_ns
-    stolen = {cpu for cpu, hole_ns in holes.items() if hole_ns and 2 * stolen_ns.get(cpu, 0) >= hole_ns}
+    explained, by_second = list(explained), by_second or {}
+    stolen = _stolen(explained, stolen_ns, by_second)
+    ended = Counter(one.blocker.key for one in explained if one.blocker and one.blocker.how == "hole")
+
+    def is_kept(one: Explained) -> bool:
+        return one.blocker is not None and ended[one.blocker.key] >= SURE_EVENTS and not stolen[one.cpu]
+
     return [
-        _not_run(one, "stolen") if one.cpu in stolen and one.hole_ns >= EXPLAINED * (one.drain_ns - one.start_ns) else one
+        _not_run(one, "stolen")
+        if one.cpu in stolen and one.hole_ns >= EXPLAINED * (one.drain_ns - one.start_ns) and not is_kept(one)
+        else one
         for one in explained
     ]
+
+
+def doubt(culprits: Iterable[Culprit], explained: Sequence[Explained], stolen_ns: Mapping[int, int], by_second: Seconds) -> None:
+    """Say of those that were kept what speaks for the hypervisor, and hold their confidence down.
+
+    :param explained: what `with_steal` made of the stalls, by the same numbers
+    """
+    stolen = _stolen(explained, stolen_ns, by_second)
+    for culprit in culprits:
+        taken_ns = sum(stolen_ns.get(cpu, 0) for cpu in culprit.cpus if cpu in stolen)
+        if culprit.klass == "I" and taken_ns:
+            culprit.because.append(f"the hypervisor took {taken_ns / MS:.0f} ms of that CPU, and whether in these stalls is not known")
+            culprit.confidence = "medium" if culprit.confidence == "high" else culprit.confidence
+
+
+def _stolen(explained: Iterable[Explained], stolen_ns: Mapping[int, int], by_second: Seconds) -> dict[int | None, bool]:
+    """The CPUs whose holes stolen time may account for, and whether it is known to have been taken in the stalls."""
+    on_cpu: dict[int, list[Explained]] = defaultdict(list)
+    for one in explained:
+        if one.cpu is not None:
+            on_cpu[one.cpu].append(one)
+    found: dict[int | None, bool] = {}
+    for cpu, stalls in on_cpu.items():
+        in_stalls_ns = _in_stalls(stalls, by_second.get(cpu, ()))
+        most_ns = stolen_ns.get(cpu, 0) if in_stalls_ns is None else in_stalls_ns
+        hole_ns = sum(one.hole_ns for one in stalls)
+        if hole_ns and 2 * most_ns >= hole_ns:
+            found[cpu] = in_stalls_ns is not None
+    return found
+
+
+def _in_stalls(stalls: Iterable[Explained], seconds: Sequence[tuple[int, int, int]]) -> float | None:
+    """Time taken in the seconds of these stalls, beyond what as many others lost; None where there are no others."""
+    spans = [(one.start_ns, one.drain_ns + ACCOUNTED_NS) for one in stalls if one.hole_ns]
+    near = [second for second in seconds if any(second[0] < end and start < second[1] for start, end in spans)]
+    others = [second for second in seconds if second not in near]
+    others_ns = sum(end - start for start, end, _ in others)
+    if others_ns < OTHERS_NS:
+        return None
+    rate = sum(taken for *_, taken in others) / others_ns
+    return sum(taken - rate * (end - start) for start, end, taken in near)
 
 
 def with_firmware(

@@ -79,7 +79,25 @@ def explained(capture):
 
 OTHER_READ = "entry_SYSCALL_64_after_hwframe;do_syscall_64;ksys_write;vfs_write;ext4_file_write_iter"
 AGAIN = ("smaps-reader", 99, 99)
+
+
+def busy(count, length, **changes):
+    """A clear host whose CPU 0 is busy with something else, for so long at a time (s)."""
+    capture = Capture(**changes)
+    for at in range(count):
+        capture.run(0.28 * at, 0.28 * at + length, HOG, USER, cpu=0)
+    return capture
+
+
+UNKNOWN = "does the same is not known: of its runs the longest alone were kept"
 COMPARED = {
+    "among as many runs as are kept, all of which are longer": (busy(100, 0.2), "high", UNKNOWN),
+    "among as many, beside short ones next to a gap": (busy(103, 0.2).gap(5, 5.05).run(5, 5.01, HOG, USER), "high", UNKNOWN),
+    "among fewer": (busy(99, 0.2), "high", "was not seen to do so"),
+    "among as many that are not all as long": (busy(99, 0.2).run(28, 28.02, HOG, USER, cpu=0), "high", "was not seen to do so"),
+    "among as many, one of them its own": (busy(99, 0.2).run(5, 5.3, AGAIN), "medium", "has the same: 1 run as long"),
+    "among runs of which the shorter were left out": (busy(20, 0.2, more={"omitted": {"runs": 1}}), "high", UNKNOWN),
+    "of which all runs were left out": (Capture(more={"omitted": {"runs": 300}}), "high", UNKNOWN),
     "the same": (Capture().run(5, 5.3, AGAIN).run(7, 7.2, AGAIN), "medium", "has the same: 2 runs as long met no stall there"),
     "another call of the same program": (Capture().run(5, 5.3, AGAIN, OTHER_READ), "high", "was not seen to do so in 30 s of samples"),
     "the same call of another program": (Capture().run(5, 5.3, HOG), "high", "was not seen to do so"),

@@ -410,6 +410,19 @@ def test_perf_trace_names_32_bit_programs_by_the_wrong_table(named, is_32_bit, c
     assert (found.call, found.fd, found.path) == (call, fd, path)
 
 
+@pytest.mark.parametrize("is_ready", [False, True], ids=["at first", "as it starts anew"])
+def test_a_program_that_can_not_be_written_costs_the_trace_alone(tmp_path, monkeypatch, is_ready):
+    monkeypatch.setattr(rxtrace, "unavailable", lambda: None)
+    monkeypatch.setattr(rxtrace.bounded, "find", lambda name: name)
+    plan = {"flows": FLOWS, "token": 7, "slow_call_ms": 10}
+    trace = rxtrace.RxTrace(plan, 10, str(tmp_path / "full"))
+    trace.ready, trace._tool = is_ready, Printing(tmp_path / "rx.out", "", 0) if is_ready else None
+    assert not trace.start() and not trace.live
+    assert (trace.poll(), trace.finish()) == (([], []), ([], []))
+    stated = trace.capabilities()["rx_trace"]
+    assert stated["available"] is is_ready and stated["reason"] == "bpftrace: No such file or directory"
+
+
 class Costing:
     """A tool that takes this share of a CPU."""
 
@@ -426,6 +439,17 @@ class Costing:
 
     def end(self):
         self.was_told = True
+
+
+def test_perf_is_bounded_by_us(tmp_path, monkeypatch):
+    """--max-size came with perf 5.5: an older one prints its usage and ends."""
+    started = []
+    monkeypatch.setattr(rxperf.recorder, "unavailable", lambda: None)
+    monkeypatch.setattr(rxperf.bounded, "find", lambda name: name)
+    monkeypatch.setattr(rxperf.bounded, "Tool", lambda *given: started.append(given))
+    assert rxperf.PerfTrace({"flows": FLOWS, "slow_call_ms": 10}, 10, str(tmp_path), "", 1 << 20).start()
+    assert [(argv[1], most_bytes) for argv, _, most_bytes, _ in started] == [("record", 1 << 19), ("trace", 1 << 19)]
+    assert not any("--max-size" in word for argv, *_ in started for word in argv)
 
 
 @pytest.mark.parametrize(("share", "ended"), [(0.02, False), (0.2, True)])

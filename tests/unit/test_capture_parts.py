@@ -13,6 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from ansible_collections.fleet.stall.plugins.module_utils.capture import (
+    clock,
     encoding,
     evidence,
     gaps,
@@ -24,6 +25,7 @@ from ansible_collections.fleet.stall.plugins.module_utils.capture import (
 from ansible_collections.fleet.stall.plugins.module_utils.capture import plan as plans
 from ansible_collections.fleet.stall.plugins.module_utils.capture.gaps import Late
 from ansible_collections.fleet.stall.plugins.module_utils.capture.rxlines import SlowCall
+from ansible_collections.fleet.stall.plugins.module_utils.profile import runs
 
 MS = 1000000
 FLOW = {
@@ -144,7 +146,7 @@ def test_what_perf_is_called_with():
     assert words[:8] == ["record", "-q", "-e", "cpu-clock", "-F", "999", "-g", "-k"]
     assert "0,3" in words and "--overwrite" in words and "--switch-output=signal" in words and "--synth=task" in words
     plain = recorder.arguments(999, [0], "plain", (), 1 << 20, "/w/perf.1")
-    assert "--overwrite" not in plain and f"--max-size={1 << 20}B" in plain
+    assert "--overwrite" not in plain
 
 
 def gap(start_ms, end_ms, cpu=0):
@@ -219,6 +221,43 @@ def test_who_is_suspected_does_not_hang_on_what_came_first(calls, late, calls_at
     assert (found.pid if found else None) == max(several, default=(0, None))[1]
 
 
+class Strace:
+    """A strace that some processes are gone for: 8 when it is started, 7 when it attaches."""
+
+    def __init__(self, *_):
+        self.reason, self.pid = "strace was not called for", 0
+
+    def start(self, pid, why):
+        self.pid, self.reason = pid, "8 has ended" if pid == 8 else None
+        return pid != 8
+
+    def poll(self):
+        self.reason = "7 has ended" if self.pid == 7 else self.reason
+        return self.reason is None
+
+
+@pytest.mark.parametrize(
+    ("lengths", "traced", "reason"),
+    [
+        ({8: 100, 7: 80, 9: 60}, 9, "7 has ended"),
+        ({9: 100, 8: 80}, 9, "no process was seen"),
+        ({8: 100, 7: 80}, None, "7 has ended"),
+        ({8: 100}, None, "8 has ended"),
+    ],
+)
+def test_strace_is_not_spent_on_one_that_can_not_be_traced(tmp_path, monkeypatch, lengths, traced, reason):
+    monkeypatch.setattr(session.strace_stage, "Stage", Strace)
+    monkeypatch.setattr(session.rxperf.PerfTrace, "start", lambda trace: False)
+    now = session.time.time()
+    looking = session.Session(dict(PLAN, starts_at=now - 20, ends_at=now + 10), str(tmp_path))
+    calls = [call(at, length, pid=pid) for pid, length in lengths.items() for at in (100, 500)]
+    looking._suspicions.judge(calls, LATE)
+    for _ in range(8):
+        looking._look()
+    assert (looking.strace and looking.strace.pid) == traced
+    assert looking.strace_reason.startswith(reason)
+
+
 def test_the_work_of_suspecting_grows_with_what_is_new_alone(monkeypatch):
     """A busy host: 3000 calls that overlap nothing, 900 silences of each of 20 flows, over 300 looks."""
     looked = []
@@ -253,6 +292,21 @@ def test_a_witness_asks_once_and_knows_threads():
     assert met.processes[1]["comm"]
     assert met.meet(1) is met.processes[1]
     assert met.meet(2**22 + 7)["comm"] is None
+
+
+def test_who_matters_is_known_however_many_were_met_before(monkeypatch):
+    monkeypatch.setattr(witness, "MOST_PROCESSES", 5)
+    monkeypatch.setattr(witness.identity, "describe", lambda pid: {"comm": f"p{pid}", "policy": "fifo"})
+    met = witness.Witness()
+    for pid in range(100, 110):
+        met.add(call(pid, 20, pid=pid))
+    held = [runs.Run(0, length * MS, 1, pid, pid, "a", length, 1.0, []) for pid, length in ((30, 3), (0, 500), (31, 60))]
+    wanted = evidence.known_first([{"tid": 9}], [{"pid": None}, {"pid": 8}], held, [{"pid": 105}])
+    assert wanted == [9, 8, 31, 30, 105]
+    for pid in wanted:
+        met.meet(pid)
+    assert list(met.rows(wanted[:4])) == ["9", "8", "31", "30", "100"]
+    assert evidence.run_row(held[0], clock.Clock(), evidence.Table(), met)["policy"] == "fifo"
 
 
 def test_who_has_a_connection_is_known_by_name_and_group(monkeypatch):

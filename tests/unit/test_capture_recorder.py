@@ -19,6 +19,7 @@ class Perf:
     started = []
 
     def __init__(self, argv, seconds, max_bytes, output, to_stdout=False):
+        self.argv, self.max_bytes = argv, max_bytes
         self.cpus = argv[argv.index("-C") + 1]
         self.output, self.looks, self.ended = output, itertools.count(), None
         self.started.append(self)
@@ -33,6 +34,12 @@ class Perf:
     def finish(self):
         self.ended = 1.0
         self.nudge()
+
+    def size(self):
+        return 0
+
+    def complaint(self):
+        return ""
 
 
 @pytest.fixture
@@ -89,6 +96,47 @@ def test_without_a_live_trace_the_whole_window_is_recorded_where_there_is_room(h
 def test_with_a_live_trace_quiet_looks_are_few(host, tmp_path):
     found, _, now = host(tmp_path)
     assert len(looks_of(found, now, 299)) == recorder.QUIET_LOOKS - 1
+
+
+def test_a_recording_that_perf_renames_meanwhile_costs_nothing(host, tmp_path, monkeypatch):
+    found, _, _ = host(tmp_path)
+    for name in ("perf.1", "perf.1.2019112200", "perf.1.err"):
+        (tmp_path / name).write_bytes(b"12345")
+    stat = os.stat
+
+    def renamed(path, **more):
+        if str(path).endswith("perf.1"):
+            raise FileNotFoundError(2, "No such file or directory", path)
+        return stat(path, **more)
+
+    monkeypatch.setattr(recorder.os, "stat", renamed)
+    assert found.files() == [str(tmp_path / "perf.1.2019112200")] and found._written() == 5
+
+
+@pytest.mark.parametrize(("written", "reason"), [(0, "it ended without a word"), (MIB, "its file was full")])
+def test_a_plain_recording_is_bounded_by_us(host, tmp_path, monkeypatch, written, reason):
+    """The perf that knows of no ring knows of no --max-size, either."""
+    monkeypatch.setattr(recorder, "WAYS", (("plain", ()),))
+    found, started, now = host(tmp_path, limit=MIB)
+    (perf,) = started
+    assert perf.max_bytes == MIB and not any("--max-size" in word or "--overwrite" in word for word in perf.argv)
+    now["s"] += 2
+    found.poll()
+    perf.size, perf.ended = lambda: written, 1.0
+    found.poll()
+    assert found.capability()["available"] and found.reason == f"perf ended before the window did: {reason}"
+
+
+def test_cpus_that_can_not_be_read_cost_the_recording_alone(tmp_path, monkeypatch):
+    def unreadable():
+        raise recorder.source.Unavailable("/sys/devices/system/cpu/online: Permission denied")
+
+    monkeypatch.setattr(recorder, "unavailable", lambda: None)
+    monkeypatch.setattr(recorder.source, "online_cpus", unreadable)
+    found = recorder.Recorder(999, 10, MIB, str(tmp_path))
+    assert not found.start() and "Permission denied" in found.capability()["reason"]
+    found.poll()
+    assert found.finish() == []
 
 
 @given(st.floats(0, 100), st.floats(0, 3600), st.integers(-MIB, 1 << 30), st.integers(0, 1 << 26))

@@ -217,6 +217,12 @@ def test_cpu_time_counts_guests_once(line, steal):
     assert found == {"1": {"irq": 2, "softirq": 3, "steal": steal, "idle": 100, "total": 121 + steal}}
 
 
+@pytest.mark.parametrize(("before", "expected"), [(0, {}), (3, {"0": 7, "1": 0})])
+def test_stolen_time_is_sampled_where_some_was_ever_stolen(monkeypatch, before, expected):
+    monkeypatch.setattr(cpu, "text", lambda path: "cpu0 1 0 5 100 1 2 3 7\ncpu1 1 0 5 100 1 2 3 0\n")
+    assert cpu.sample({"cpus": {"0": {"steal": 0}, "1": {"steal": before}}}) == expected
+
+
 CONNTRACK_3_10 = """\
 entries  searched found new invalid ignore delete delete_list insert insert_failed drop early_drop icmp_error  expect_new expect_create expect_delete search_restart
 0000002a  00000000 00000001 00000000 00000002 00000000 00000000 00000000 00000000 00000000 00000010 00000000 00000000  00000000 00000000 00000000 00000000

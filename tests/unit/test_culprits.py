@@ -196,6 +196,22 @@ def test_time_that_the_hypervisor_stole_is_nobody_s():
     assert "the hypervisor had taken it" in found["capture"]["sentence"] and found["capture"]["explained"] == {"events": 12, "of": 12}
 
 
+def test_who_ends_hole_after_hole_is_named_beside_the_hypervisor():
+    """Fairly sure: 1 s of 30 was stolen, and nothing says in which seconds."""
+    cpus = [{"1": {"irq": 0, "softirq": 0, "steal": steal, "idle": 0, "total": 3000}} for steal in (0, 100)]
+    reading = [{"ticks_per_s": 100, "cpus": each} for each in cpus]
+    steal = {"available": True, "reason": None, "start": reading[0], "end": reading[1], "series": None}
+    capture = of_each(lambda c, a, b: c.gap(a, b).hole(a + 0.001, b - 0.001).run(b - 0.001, b, stack=UNLOCK))
+    assert row(capture)["capture"]["confidence"] == "high"
+    found = row(capture, observe={"cpu": steal})["capture"]
+    (culprit,) = found["culprits"]
+    assert (culprit["comm"], culprit["class"], found["confidence"], found["explained"]["events"]) == ("smaps-reader", "I", "medium", 12)
+    assert any("the hypervisor took 1000 ms of that CPU" in sentence for sentence in culprit["because"])
+    elsewhere = {"start_ns": capture.at(-20), "offsets_ms": list(range(1000, 51000, 1000)), "increments": {"1": [100] + [0] * 49}}
+    found = row(capture, observe={"cpu": {**steal, "series": elsewhere}})["capture"]
+    assert found["confidence"] == "high" and not any("hypervisor" in sentence for sentence in found["culprits"][0]["because"])
+
+
 def asked(virtualisation):
     """Counters of a host that loses no time to a hypervisor."""
     cpus = {cpu: {"irq": 0, "softirq": 0, "steal": 0, "idle": 0, "total": 3000} for cpu in ("0", "1")}

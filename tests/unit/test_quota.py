@@ -11,7 +11,15 @@ from ansible_collections.fleet.stall.plugins.plugin_utils import quota
 
 @pytest.mark.parametrize(
     ("hits", "of", "chance", "expected"),
-    [(0, 5, 0.1, 1.0), (1, 1, 0.15, 0.15), (3, 3, 0.5, 0.125), (2, 3, 0.5, 0.5), (3, 3, 0.0, 0.0), (3, 3, 1.0, 1.0), (9000, 9000, 0.9, 0.0)],
+    [
+        (0, 5, 0.1, 1.0),
+        (1, 1, 0.15, 0.15),
+        (3, 3, 0.5, 0.125),
+        (2, 3, 0.5, 0.5),
+        (3, 3, 0.0, 0.0),
+        (3, 3, 1.0, 1.0),
+        (9000, 9000, 0.9, 0.0),
+    ],
 )
 def test_how_likely_so_many_are_hit(hits, of, chance, expected):
     assert quota.at_least(hits, of, chance) == pytest.approx(expected)

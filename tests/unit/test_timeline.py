@@ -132,6 +132,33 @@ def test_a_hole_is_the_hypervisor_s_where_it_stole_as_much():
     assert (ran.klass, ran.blocker.task.comm) == ("T", "smaps-reader")
 
 
+TOLD = [
+    # what was taken in each of 20 s, which of eight stalls of 60 ms the task that ends the holes was seen in: who is blamed
+    ("some, spread out, and it is seen in all", [15] * 20, 8, "I"),
+    ("some, spread out, and it is seen in few", [15] * 20, 2, "I"),
+    ("as much as the holes, when they were", [60, 0, 0, 0, 0] * 4, 8, "X"),
+    ("not by the second, and it is seen in all", None, 8, "I"),
+    ("not by the second, and it is seen in three", None, 3, "I"),
+    ("not by the second, and it is seen in few", None, 2, "X"),
+    ("in all seconds of stalls alone, and it is seen in all", [300], 8, "I"),
+]
+
+
+@pytest.mark.parametrize(("by_second", "seen", "klass"), [case[1:] for case in TOLD], ids=[case[0] for case in TOLD])
+def test_time_stolen_elsewhere_acquits_nobody(by_second, seen, klass):
+    starts = [1.5 + 5 * (at // 2) + 0.2 * (at % 2) for at in range(8)]
+    capture = Capture()
+    for at, start in enumerate(starts):
+        capture.gap(start, start + 0.06).hole(start + 0.001, start + 0.059)
+        if at < seen:
+            capture.run(start + 0.059, start + 0.06, READER, UNLOCK)
+    explained = explain([stall(start, 0.06) for start in starts], capture.json(), 0)
+    steps = {1: [(capture.at(at + 1), capture.at(at + 2), taken * 10**6) for at, taken in enumerate(by_second)]} if by_second else {}
+    found = with_steal(explained, {1: 300_000_000}, steps)
+    assert {one.klass for one in found[:seen]} == {klass}
+    assert all((one.blocker is None) is (klass == "X") for one in found[:seen])
+
+
 def holes(*cpus):
     capture = Capture().gap(2, 2.118)
     for cpu in cpus:

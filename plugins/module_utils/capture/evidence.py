@@ -41,8 +41,10 @@ def found(session: Any, files: List[str], straced: Optional[Dict[str, Any]]) -> 
     table = Table()
     traced = [dict(row, start_ns=clock.steady(row["start_ns"])) for row in (straced or {}).get("slow_calls", [])]
     calls = [call_row(each, clock) for each in chosen(witness.calls, kept)] + traced
-    for pid in [row["tid"] for row in handlers] + [run.tid for run in recording.runs if run.tid] + [call["pid"] for call in calls]:
+    wanted = known_first(handlers, session.connections, recording.runs, calls)
+    for pid in wanted:
         witness.meet(pid)
+    processes = witness.rows(wanted)
     return {
         "handlers": handlers,
         "gaps": [gap_row(gap, clock) for gap in kept],
@@ -55,10 +57,23 @@ def found(session: Any, files: List[str], straced: Optional[Dict[str, Any]]) -> 
         "folded": folded_rows(recording.folded, table),
         "stacks": table.stacks,
         "slow_calls": sorted(calls, key=lambda call: call["start_ns"]),
-        "processes": {str(pid): row for pid, row in witness.processes.items()},
+        "processes": processes,
         "strace": (straced or {}).get("strace"),
-        "omitted": omitted(slow_calls=len(witness.calls) + witness.calls_omitted - min(len(witness.calls), MOST_CALLS)),
+        "omitted": omitted(
+            slow_calls=len(witness.calls) + witness.calls_omitted - min(len(witness.calls), MOST_CALLS),
+            processes=len(witness.processes) - len(processes),
+        ),
     }
+
+
+def known_first(
+    handlers: Iterable[Dict[str, Any]], connections: Iterable[Dict[str, Any]], found: Iterable[runs.Run], calls: Iterable[Dict[str, Any]]
+) -> List[int]:
+    """Whose identity matters, most of all first: who handles packets and owns connections, who had a CPU for long, who made slow calls."""
+    longest = sorted(found, key=lambda run: run.start_ns - run.end_ns)
+    pids = [row["tid"] for row in handlers] + [row["pid"] for row in connections]
+    pids += [pid for run in longest for pid in (run.tid, run.pid)] + [call["pid"] for call in calls]
+    return list(dict.fromkeys(pid for pid in pids if pid))
 
 
 def unrecorded(spans: Iterable[stacks.Span], window_ns: stacks.Span) -> Optional[str]:

@@ -7,6 +7,7 @@ So a stall is looked at after it has ended, and what came before it is still the
 it is a plain recording of bounded size.
 """
 
+import contextlib
 import math
 import os
 import time
@@ -56,6 +57,7 @@ class Recorder:
         # Set where nobody tells of stalls while they last: then all of the window is recorded, as far as there is room.
         self.alone = False
         self.cpus: List[int] = []
+        self._online: List[int] = []
         self.bytes_written = 0
         # All that were started, the last of which may run.
         self.tools: List[bounded.Tool] = []
@@ -78,7 +80,12 @@ class Recorder:
             self.reason = self.reason or "; ".join(self._refusals)
             return False
         self._how, self._options = self._ways.pop(0)
-        self.cpus = self.cpus or source.online_cpus()
+        try:
+            self._online = self._online or source.online_cpus()
+        except source.Unavailable as error:
+            self.reason = f"perf can't be told which CPUs to sample: {error}"
+            return False
+        self.cpus = self.cpus or self._online
         return self._launch()
 
     def _launch(self) -> bool:
@@ -86,10 +93,12 @@ class Recorder:
         self._started = self._looked = time.monotonic()
         prefix = os.path.join(self._workdir, f"perf.{self._generation}")
         argv = [str(bounded.find("perf"))] + arguments(self.hz, self.cpus, self._how, self._options, self.bytes_limit, prefix)
+        # Not perf's own --max-size: the perf that a plain recording is for does not know it
+        most_bytes = min(self.bytes_limit, FILE_BYTES) if self._how == "plain" else FILE_BYTES
         try:
-            self._tool = bounded.Tool(argv, max(1.0, self._until - self._started), FILE_BYTES, prefix)
+            self._tool = bounded.Tool(argv, max(1.0, self._until - self._started), most_bytes, prefix)
         except OSError as error:
-            self.reason = f"perf: {error.strerror or error}"
+            self._tool, self.reason = None, f"perf: {error.strerror or error}"
             return False
         self.tools.append(self._tool)
         return True
@@ -137,7 +146,8 @@ class Recorder:
 
     def _ended(self, now: float) -> None:
         assert self._tool is not None
-        said = self._tool.complaint() or "it ended without a word"
+        full = self._tool.size() >= bounded.SOFT_SHARE * self._tool.max_bytes
+        said = "its file was full" if full else self._tool.complaint() or "it ended without a word"
         self._tool = None
         if not self.ready and not self.files():
             self._refusals.append(f"perf ({self._how}): {said}")
@@ -158,18 +168,26 @@ class Recorder:
             return
         else:
             self._widenings += 1
-            wanted = source.online_cpus() if self._widenings == MOST_WIDENINGS else sorted({*wanted, *self.cpus})
+            wanted = self._online if self._widenings == MOST_WIDENINGS else sorted({*wanted, *self.cpus})
         self._tool.finish()
         self.cpus = wanted
         self._launch()
 
     def files(self) -> List[str]:
         """What was written down, oldest first."""
-        found = [entry.path for entry in os.scandir(self._workdir) if entry.name.startswith("perf.") and not entry.name.endswith(".err")]
-        return sorted(found, key=lambda path: (os.stat(path).st_mtime, path))
+        return [path for _time, path, _size in self._found()]
+
+    def _found(self) -> List[Tuple[float, str, int]]:
+        found = []
+        for entry in os.scandir(self._workdir):
+            if entry.name.startswith("perf.") and not entry.name.endswith(".err"):
+                with contextlib.suppress(FileNotFoundError):  # perf gives a file another name once it is whole
+                    status = os.stat(entry.path)
+                    found.append((status.st_mtime, entry.path, status.st_size))
+        return sorted(found)
 
     def _written(self) -> int:
-        self.bytes_written = sum(os.stat(path).st_size for path in self.files())
+        self.bytes_written = sum(size for _time, _path, size in self._found())
         return self.bytes_written
 
     def finish(self) -> List[str]:
@@ -191,7 +209,7 @@ def arguments(hz: int, cpus: Sequence[int], how: str, options: Sequence[str], by
     words = ["record", "-q", "-e", "cpu-clock", "-F", str(hz), "-g", "-k", "CLOCK_MONOTONIC", "-C", ",".join(map(str, cpus))]
     words += ["-B", "-N", *options, "-o", prefix]
     if how == "plain":
-        return [*words, f"--max-size={min(bytes_limit, FILE_BYTES)}B"]
+        return words
     return [*words, "--overwrite", "--switch-output=signal", "-m", str(ring_pages(len(cpus), bytes_limit))]
 
 

@@ -86,6 +86,13 @@ class RxTrace:
 
     def start(self) -> bool:
         """Start the next program that may work. False, with `reason`, if none is left."""
+        try:
+            return self._start()
+        except OSError as error:  # as of a file system that is full
+            self._tool, self.reason = None, f"bpftrace: {error.strerror or error}"
+            return False
+
+    def _start(self) -> bool:
         self.reason = unavailable()
         if self.reason or not self._attempts:
             self.reason = self.reason or "; ".join(self._refusals)
@@ -102,11 +109,7 @@ class RxTrace:
             file.write(text)
         limits = [f"BPFTRACE_STRLEN={rxprogram.NAME_BYTES}", f"BPFTRACE_MAP_KEYS_MAX={self._keys}"]
         argv = [str(bounded.find("env")), *limits, str(bounded.find("bpftrace")), "-B", "line", program]
-        try:
-            self._tool = bounded.Tool(argv, max(1.0, self._until - time.monotonic()), self._most_bytes, output, to_stdout=True)
-        except OSError as error:
-            self.reason = f"bpftrace: {error.strerror or error}"
-            return False
+        self._tool = bounded.Tool(argv, max(1.0, self._until - time.monotonic()), self._most_bytes, output, to_stdout=True)
         self.tools.append(self._tool)
         self._tail = Tail(output)
         return True

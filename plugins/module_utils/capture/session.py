@@ -75,6 +75,7 @@ class Session:
         self.traced_calls_cpu_s = 0.0
         self._finder = gaps.Finder(gaps.intervals(plan["flows"]), int(plan["threshold_ms"] * 1e6), gaps.sources(plan["flows"]))
         self._suspicions = witness.Suspicions(ours())
+        self._named = 0
 
     def watch(self, should_stop: Callable[[], bool]) -> None:
         """Set up, and stay until the window is over."""
@@ -142,7 +143,8 @@ class Session:
         if self.packets:
             self.packets.poll()
         if self.strace:
-            self.strace.poll()
+            if not self.strace.poll() and self.strace.reason:
+                self._pass_over()
         elif self.plan["strace_s"] and self._share() >= UNTOUCHED_SHARE:
             self._start_strace()
 
@@ -152,9 +154,17 @@ class Session:
         if named is None or left < STRACE_LEAST_S:
             return
         seconds = min(self.plan["strace_s"], left)
+        self._named = named.pid
         self.strace = strace_stage.Stage(seconds, self.plan["strace_bytes"], self.workdir, self.plan["slow_call_ms"])
         if not self.strace.start(named.pid, named.why):
-            self.strace_reason = self.strace.reason or self.strace_reason
+            self._pass_over()
+
+    def _pass_over(self) -> None:
+        """The one that was named can't be traced, as it has ended; the next one may be."""
+        assert self.strace is not None
+        self.strace_reason = self.strace.reason or self.strace_reason
+        self.strace = None
+        self._suspicions.excuse(self._named)
 
     def _start_packets(self) -> None:
         seconds = self.ends - time.monotonic()

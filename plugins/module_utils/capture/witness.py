@@ -3,12 +3,13 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """Who is who while they are still there: paths of descriptors, identities, and the one process that is worth an strace."""
 
-from typing import Any, Dict, List, NamedTuple, Optional, Sequence
+from typing import Any, Dict, Iterable, List, NamedTuple, Optional, Sequence
 
 from ansible_collections.fleet.stall.plugins.module_utils.capture import identity
 from ansible_collections.fleet.stall.plugins.module_utils.capture.gaps import Known, Late
 from ansible_collections.fleet.stall.plugins.module_utils.capture.rxlines import SlowCall, path_of
 
+# In the result; all that were met are known until then, which the bounds on what they are met in keep few.
 MOST_PROCESSES = 300
 MOST_CALLS = 3000
 CALLS_TO_SUSPECT = 2
@@ -43,12 +44,14 @@ class Witness:
 
     def meet(self, pid: int) -> Dict[str, Any]:
         """The identity of a process or thread, read when it is first met."""
-        known = self.processes.get(pid)
-        if known is None:
-            known = identity.describe(pid)
-            if len(self.processes) < MOST_PROCESSES:
-                self.processes[pid] = known
-        return known
+        if pid not in self.processes:
+            self.processes[pid] = identity.describe(pid)
+        return self.processes[pid]
+
+    def rows(self, first: Iterable[int]) -> Dict[str, Dict[str, Any]]:
+        """`processes` of capture.json: these first, in their order, then others that were met, as many as there is room for."""
+        pids = list(dict.fromkeys([*first, *self.processes]))
+        return {str(pid): self.meet(pid) for pid in pids[:MOST_PROCESSES]}
 
 
 class Suspect(NamedTuple):
@@ -93,6 +96,12 @@ class Suspicions:
         if overlaps:
             self._tallies[call.pid] = self._tallies.get(call.pid, Tally()).and_one(call.duration_ns)
         return overlaps
+
+    def excuse(self, pid: int) -> None:
+        """Suspect this process no more."""
+        self._excused.add(pid)
+        self._tallies.pop(pid, None)
+        self._open = [call for call in self._open if call.pid != pid]
 
     def named(self) -> Optional[Suspect]:
         """The process with the most time in such calls, two of them at the least."""
