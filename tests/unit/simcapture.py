@@ -28,7 +28,7 @@ KSOFTIRQD = ("ksoftirqd/1", 23, 23)
 READER = ("smaps-reader", 4711, 4711)
 HOG = ("loud", 5000, 5000)
 SWAPPER = ("swapper/1", 0, 0)
-FLOWS = 100
+FLOWS = 500
 """More than any fleet of these tests has."""
 TOOLS = ("rx_trace", "recorder", "slow_calls", "strace", "connections", "packets", "memory_stat")
 
