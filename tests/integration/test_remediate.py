@@ -119,7 +119,7 @@ def test_a_host_that_has_died_since_counts_as_away(tmp_path):
     done = confirmed(fleet)
     assert done.rc != 0 and settled(fleet) == {"node-a-01"}, done.screen
     assert "node-b-02 does not answer, and counts as away." in done.screen
-    assert "rack rack_b: 2 hosts would be away at once, 1 of them are down already, and 1 may be" in done.screen
+    assert "rack rack_b: 2 hosts would be away at once, 1 of them are down already (node-b-02), and 1 may be" in done.screen
 
 
 def test_failures_that_are_allowed_are_told_and_count_as_away(tmp_path):
@@ -127,7 +127,7 @@ def test_failures_that_are_allowed_are_told_and_count_as_away(tmp_path):
     done = confirmed(fleet)
     assert done.rc == 2 and settled(fleet) == {"node-a-01", "node-a-02"}, done.screen
     assert "node-b-01 failed" in done.screen
-    assert "rack rack_b: 2 hosts would be away at once, 1 of them are down already, and 1 may be" in done.screen
+    assert "rack rack_b: 2 hosts would be away at once, 1 of them are down already (node-b-01), and 1 may be" in done.screen
 
 
 def unreachable(fleet: Fleet, *hosts: str) -> None:
@@ -236,7 +236,7 @@ def test_hosts_that_are_down_leave_their_rack_less_room(tmp_path):
     assert plan["down"] == ["node-b-02"] and plan["waves"] == [["node-a-01"], ["node-a-02"]]
     assert {row["host"]: row["because"] for row in plan["left_out"]} == {
         "node-b-02": "not measured (it does not answer): what is wrong with it is not known",
-        "node-b-01": "no wave has room for it: rack rack_b: 2 hosts would be away at once, 1 of them are down already, and 1 may be",
+        "node-b-01": "no wave has room for it: rack rack_b: 2 hosts would be away at once, 1 of them are down already (node-b-02), and 1 may be",
     }
 
 
@@ -267,3 +267,15 @@ def test_a_host_that_could_not_be_given_back_is_by_the_next_run(tmp_path):
     assert again.rc == 0 and events(fleet, "undrained") == [("undrained", "node-b-01")], again.screen
     assert len(events(fleet, "step_begun")) == 2
     assert "is done: there is nothing left to do" in confirmed(fleet, **give_back).screen
+
+
+def test_a_host_that_a_person_put_back_is_away_until_that_is_told(tmp_path):
+    fleet = planned(Fleet(tmp_path, {"a": 1, "b": 2}).make(), failures_most=1, limits={"rack": 1})
+    edit(fleet, lambda plan: plan["hosts"][1]["steps"][0].update(drain=True))
+    for_ever = {"drain_driver": "command", "undrain_command": ["false"], "drain_command": ["true"]}
+    done = confirmed(fleet, **for_ever)
+    assert done.rc == 2 and settled(fleet) == {"node-a-01", "node-b-01"}, done.screen
+    assert "campaigns took node-b-01 out of service; one that was put back by hand: -e stall_given_back=<host>" in done.screen
+    told = confirmed(fleet, given_back=["node-b-01"], **for_ever)
+    assert told.rc == 0 and settled(fleet) == set(fleet.hosts), told.screen
+    assert events(fleet, "undrained") == [("undrained", "node-b-01")]
