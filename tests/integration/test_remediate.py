@@ -236,7 +236,8 @@ def test_hosts_that_are_down_leave_their_rack_less_room(tmp_path):
     assert plan["down"] == ["node-b-02"] and plan["waves"] == [["node-a-01"], ["node-a-02"]]
     assert {row["host"]: row["because"] for row in plan["left_out"]} == {
         "node-b-02": "not measured (it does not answer): what is wrong with it is not known",
-        "node-b-01": "no wave has room for it: rack rack_b: 2 hosts would be away at once, 1 of them are down already (node-b-02), and 1 may be",
+        "node-b-01": "no wave has room for it: rack rack_b: 2 hosts would be away at once, 1 of them are down already (node-b-02), "
+        "and 1 may be",
     }
 
 
