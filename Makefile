@@ -45,7 +45,7 @@ unit: dev-venv lab-tools ## Unit tests (ARGS to pytest)
 	$(PYTHON) -m pytest tests/unit -n 2 --dist loadfile $(ARGS)
 
 integration: dev-venv lab-tools ## Integration tests on the lab (root; ARGS to pytest)
-	@$(PYTHON) tests/venvs.py ensure --optional 2.16 new
+	@$(PYTHON) tests/venvs.py ensure --optional 2.16
 	@$(PYTHON) tests/bootstrap/galaxy.py || echo 'fleet.stall: skipped: without kubernetes.core its tests are'
 	@$(PYTHON) tests/bootstrap/packages.py kubernetes drain || echo 'fleet.stall: skipped: without kubectl or haproxy their tests are'
 	$(AS_ROOT) $(PYTHON) -m pytest tests/integration -m "not (lab or alone or slow or vm)" -n 3 --dist loadfile $(ARGS)

@@ -36,6 +36,7 @@ def test_core_2_16_with_hosts_on_python_3_6(labs, tmp_path):
 
 
 @pytest.mark.lab
+@pytest.mark.slow
 def test_the_newest_core(labs, tmp_path):
     core = venv("new")
     done = run.diagnose(labs.get("rx_stall").inventory, tmp_path, venv=core, window_s=6, capture=False)

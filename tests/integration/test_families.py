@@ -8,6 +8,7 @@ from . import run
 
 
 @pytest.mark.lab
+@pytest.mark.slow
 def test_both_families_are_probed_and_see_the_stall(labs, tmp_path):
     lab = labs.get("rx_stall")
     done = run.diagnose(lab.inventory, tmp_path, families=[4, 6], layers=["node", "outside"], window_s=8, capture=False)
