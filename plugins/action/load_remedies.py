@@ -11,6 +11,7 @@ from ansible_collections.fleet.stall.plugins.plugin_utils import (
     gates,
     plan_check,
     plan_file,
+    plan_files,
     plan_table,
     remediation_request,
     remediation_table,
@@ -31,6 +32,7 @@ class ActionModule(ControllerAction):
     def act(self, task_vars: dict[str, Any]) -> dict[str, Any]:
         parameters = remediation_request.parameters(task_vars, self._templar.template)
         path = _path(parameters["plan"], parameters["runs_dir"])
+        _refuse_another(path, parameters["plan_digest"])
         plan = plan_file.read(path)
         fleet = remediation_request.fleet(task_vars["groups"], parameters["domains"])
         request.refuse(f"{path}: {sentence}." for sentence in plan_check.wrong(plan, remediation_request.allowed(parameters), fleet))
@@ -66,6 +68,14 @@ class ActionModule(ControllerAction):
             display.display(line)
         display.display(f"Plan {plan['plan']} is done: there is nothing left to do. What was done: {campaign.path}")
         return _result(campaign)
+
+
+def _refuse_another(path: Path, approved: str) -> None:
+    if approved and path.exists() and (found := plan_files.digest(path)) != approved.lower():
+        raise RunDirError(
+            f"{path}: is not the plan that was approved: its SHA-256 is {found}, and stall_plan_digest is {approved}. It was made anew or "
+            "edited since: read it, and approve it without stall_plan_digest, or with that of today."
+        )
 
 
 def _path(plan: str, base: str) -> Path:

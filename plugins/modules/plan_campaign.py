@@ -43,6 +43,10 @@ plan:
   description: The path of the plan.
   type: str
   returned: success
+digest:
+  description: SHA-256 of the plan, in hex; empty in check mode where there was none before.
+  type: str
+  returned: success
 hosts:
   description: The hosts that are to be upgraded.
   type: list

@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Mapping
 from datetime import datetime, timezone
 from pathlib import Path
@@ -29,6 +30,17 @@ def replace(run: RunDir, plan: Mapping[str, Any], heading: str, only_see: bool) 
         _keep(path)
         run.write(path.name, plan_file.text(plan, heading))
     return is_new
+
+
+def digest(path: Path) -> str:
+    """SHA-256 of a plan as it is, in hex: what is approved is this text, wherever it lies; empty where there is none.
+
+    Raises RunDirError.
+    """
+    try:
+        return hashlib.sha256(path.read_bytes()).hexdigest() if path.exists() else ""
+    except OSError as error:
+        raise RunDirError(f"{path} can't be read: {error.strerror}.") from error
 
 
 def _is_over(run: RunDir, known: Mapping[str, Any]) -> bool:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
 import re
@@ -228,6 +229,17 @@ def test_a_plan_that_was_begun_is_not_changed_under_way(fleet):
     made = play(fleet)
     assert made.rc == 0 and yaml.safe_load(fleet.plan.read_text())["plan"].endswith("-plan-2")
     assert len(list(fleet.plan.parent.glob("plan.*Z.yml"))) == 1
+
+
+def test_what_was_approved_is_done_and_not_what_lies_there_by_then(fleet):
+    planned(fleet)
+    approved = hashlib.sha256(fleet.plan.read_bytes()).hexdigest()
+    edit(fleet, lambda plan: plan["hosts"][0].update(side="sender"))
+    refused = confirmed(fleet, plan_digest=approved)
+    assert refused.rc == 2 and settled(fleet) == set() and not fleet.campaign.exists()
+    assert "is not the plan that was approved" in refused.screen and approved in refused.screen
+    now = hashlib.sha256(fleet.plan.read_bytes()).hexdigest()
+    assert confirmed(fleet, plan_digest=now).rc == 0 and settled(fleet) == set(fleet.hosts)
 
 
 def test_hosts_that_are_down_leave_their_rack_less_room(tmp_path):
