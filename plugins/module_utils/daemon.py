@@ -160,7 +160,7 @@ def _detach(plan: Dict[str, Any], job: Job, kind: Kind, lock: int) -> int:
     ready, _, _ = select.select([reading], [], [], READY_S)
     word = os.read(reading, 4096).decode("utf-8", "replace") if ready else ""
     os.close(reading)
-    if not word.isdigit():
+    if not word.isdecimal():
         raise statedir.Refusal(
             f"{kind.noun} did not start: {word or 'it died without a word'}", "look into the kernel log of the host for why"
         )

@@ -97,4 +97,4 @@ def described(shown: Dict[str, str], uptime_s: float, now: float) -> Dict[str, A
 
 
 def _natural(value: Optional[str]) -> Optional[int]:
-    return int(value) if value and value.isdigit() else None
+    return int(value) if value and value.isdecimal() else None

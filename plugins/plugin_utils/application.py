@@ -168,7 +168,7 @@ def _culprit(pid: int | None, comm: str, late: Sequence[Explained], confidence: 
 
 def _members(capture: Mapping[str, Any], path: str) -> set[int]:
     """Processes that are known to be in the group or below it. The root has no members that could be told from others."""
-    pids = {int(pid) for pid in capture.get("processes") or {} if pid.isdigit()}
+    pids = {int(pid) for pid in capture.get("processes") or {} if pid.isdecimal()}
     return {pid for pid in pids if path != "/" and quota.is_below(_cgroup(capture, pid) or "", path)}
 
 
@@ -202,6 +202,6 @@ def _serving(capture: Mapping[str, Any], asked: Asked) -> tuple[int, str] | None
     for row in capture.get("connections") or []:
         if isinstance(row, Mapping) and isinstance(row.get("pid"), int):
             port, peer = str(row.get("local") or "").rpartition(":")[2], str(row.get("peer") or "").rpartition(":")[0]
-            if port.isdigit() and int(port) in asked.ports and canonical(peer) in asked.clients:
+            if port.isdecimal() and int(port) in asked.ports and canonical(peer) in asked.clients:
                 counts[row["pid"], str(row.get("comm") or "")] += 1
     return max(counts, key=lambda key: (counts[key], -key[0])) if counts else None

@@ -172,7 +172,7 @@ def stolen_ns(observe: Mapping[str, Any]) -> dict[int, int]:
     return {
         int(cpu): max(0, times["steal"] - before[cpu]["steal"]) * 1_000_000_000 // ticks
         for cpu, times in after.items()
-        if ticks and cpu.isdigit() and cpu in before
+        if ticks and cpu.isdecimal() and cpu in before
     }
 
 
@@ -186,5 +186,5 @@ def stolen_by_second(observe: Mapping[str, Any]) -> dict[int, list[tuple[int, in
     return {
         int(cpu): [(*moment, grown * 1_000_000_000 // ticks) for moment, grown in zip(pairwise(moments), rows, strict=False)]
         for cpu, rows in series["increments"].items()
-        if cpu.isdigit()
+        if cpu.isdecimal()
     }

@@ -169,7 +169,7 @@ def host(name: str, variable: Callable[[str, str], Any]) -> tuple[dict[str, Any]
         if not usable:
             warnings.append(f"{printable(name)} has {key} '{printable(value)}', which is no address or host name: set {remedy} for it.")
     port = variable(name, "stall_tcp_port") or variable(name, "ansible_port") or 22
-    if not (str(port).isdigit() and 1 <= int(port) <= 65535):
+    if not (str(port).isdecimal() and 1 <= int(port) <= 65535):
         warnings.append(f"{printable(name)} has TCP port '{printable(port)}', which is none: 22 is probed. Set stall_tcp_port for it.")
         port = 22
     return {**addresses, "tcp_port": int(port)}, warnings

@@ -39,7 +39,7 @@ def of(pid: int) -> Process | None:
 
 def at_work() -> dict[int, Process]:
     """Every process of this machine that can be seen."""
-    return {process.pid: process for name in os.listdir("/proc") if name.isdigit() and (process := of(int(name)))}
+    return {process.pid: process for name in os.listdir("/proc") if name.isdecimal() and (process := of(int(name)))}
 
 
 def of_controller(command: str, started: int, own: int, processes: Mapping[int, Process]) -> list[int]:

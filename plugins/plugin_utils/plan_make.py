@@ -40,7 +40,7 @@ def limits(parameters: Mapping[str, Any], domains: waves.Domains) -> dict[str, A
 def _present(per_domain: Mapping[str, Any], domains: waves.Domains) -> dict[str, int | str]:
     levels = {waves.FLEET, *(level for groups in domains.values() for level in groups)}
     # A number given on the command line is text.
-    return {level: int(limit) if str(limit).isdigit() else limit for level, limit in per_domain.items() if level in levels}
+    return {level: int(limit) if str(limit).isdecimal() else limit for level, limit in per_domain.items() if level in levels}
 
 
 def wrong_limits(parameters: Mapping[str, Any], domains: waves.Domains) -> list[str]:

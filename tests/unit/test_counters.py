@@ -4,7 +4,7 @@ import json
 import sys
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from ansible_collections.fleet.stall.plugins.module_utils import counters
@@ -301,6 +301,7 @@ def test_cpu_masks(cpus):
     assert source.cpus_of_mask(mask) == sorted(cpus)
 
 
+@example("0 \u00b2")
 @given(st.text(max_size=300))
 def test_parsers_never_hang_or_exit_on_garbage(text):
     for parse in (

@@ -211,7 +211,7 @@ def _owners(inodes: Set[int]) -> Dict[int, int]:
     found: Dict[int, int] = {}
     until = time.monotonic() + SCAN_S
     for entry in os.listdir("/proc"):
-        if not entry.isdigit():
+        if not entry.isdecimal():
             continue
         if len(found) == len(wanted) or time.monotonic() > until:
             break

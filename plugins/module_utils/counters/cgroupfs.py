@@ -95,4 +95,4 @@ def _directories(path: str) -> List[str]:
 def keyed_numbers(content: str) -> Dict[str, int]:
     """{name: value} of a flat keyed file such as cpu.stat or cgroup.stat."""
     pairs = (line.split() for line in content.splitlines())
-    return {pair[0]: int(pair[1]) for pair in pairs if len(pair) == 2 and pair[1].isdigit()}
+    return {pair[0]: int(pair[1]) for pair in pairs if len(pair) == 2 and pair[1].isdecimal()}

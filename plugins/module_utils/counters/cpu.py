@@ -16,7 +16,7 @@ def parse(content: str) -> Dict[str, Dict[str, int]]:
     found = {}
     for line in content.splitlines():
         name, *words = line.split() or [""]
-        if name.startswith("cpu") and name[3:].isdigit():
+        if name.startswith("cpu") and name[3:].isdecimal():
             times = dict(zip(FIELDS, (int(word) for word in words)))
             found[name[3:]] = {kind: times.get(kind, 0) for kind in ("irq", "softirq", "steal", "idle")}
             found[name[3:]]["total"] = sum(times.values())

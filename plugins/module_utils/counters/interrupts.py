@@ -38,14 +38,14 @@ def parse(content: str, names: Iterable[str] = (), irqs: Iterable[str] = ()) -> 
         irq, _, rest = line.partition(":")
         irq, words = irq.strip(), rest.split()
         label = " ".join(words[len(cpus) :])
-        if irq not in wanted and not (irq.isdigit() and (NET_NAME.search(label) or any(name.search(label) for name in of_interface))):
+        if irq not in wanted and not (irq.isdecimal() and (NET_NAME.search(label) or any(name.search(label) for name in of_interface))):
             continue
         if len(kept) >= MOST_LINES:
             omitted += 1
             continue
         kept[irq] = {
             "name": device_of(words[len(cpus) :]),
-            "counts": {cpu: int(n) for cpu, n in zip(cpus, words) if n.isdigit() and n != "0"},
+            "counts": {cpu: int(n) for cpu, n in zip(cpus, words) if n.isdecimal() and n != "0"},
         }
     return {"lines": kept, "omitted": omitted}
 
@@ -55,7 +55,7 @@ def names(content: str) -> Dict[str, str]:
     lines = content.splitlines()
     columns = len([word for word in lines[0].split() if word.startswith("CPU")]) if lines else 0
     rows = ((line.partition(":")[0].strip(), line.partition(":")[2].split()[columns:]) for line in lines[1:])
-    return {irq: device_of(words) for irq, words in rows if irq.isdigit()}
+    return {irq: device_of(words) for irq, words in rows if irq.isdecimal()}
 
 
 def device_of(words: List[str]) -> str:

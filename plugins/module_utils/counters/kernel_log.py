@@ -52,7 +52,7 @@ def parse(record: str) -> Optional[Tuple[int, float, str]]:
     """
     head, separator, rest = record.partition(";")
     fields = head.split(",")
-    if not separator or len(fields) < 3 or not all(field.isdigit() for field in fields[:3]):
+    if not separator or len(fields) < 3 or not all(field.isdecimal() for field in fields[:3]):
         return None
     if int(fields[0]) >> 3:
         rest = ""

@@ -24,7 +24,7 @@ def parse(content: str) -> Dict[str, Any]:
 
 
 def _cpus(header: str) -> List[int]:
-    return [int(word[3:]) for word in header.split() if word.startswith("CPU") and word[3:].isdigit()]
+    return [int(word[3:]) for word in header.split() if word.startswith("CPU") and word[3:].isdecimal()]
 
 
 def read() -> Dict[str, Any]:

@@ -75,7 +75,7 @@ def _packet_threads() -> "tuple[List[str], bool]":
         pids = text("/proc/2/task/2/children").split() if text("/proc/2/comm").strip() == "kthreadd" else []
     except Unavailable:
         pids = []
-    pids = pids or [entry for entry in os.listdir("/proc") if entry.isdigit()]
+    pids = pids or [entry for entry in os.listdir("/proc") if entry.isdecimal()]
     found: List[str] = []
     until = time.monotonic() + SCAN_S
     for pid in pids:

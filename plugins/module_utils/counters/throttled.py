@@ -39,7 +39,7 @@ def period_us(path: str, version: int) -> int:
     if version == 1:
         return number_or_none(f"{path}/cpu.cfs_period_us") or USUAL_PERIOD_US
     words = (text_or_none(f"{path}/cpu.max") or "").split()
-    return int(words[1]) if len(words) == 2 and words[1].isdigit() else USUAL_PERIOD_US
+    return int(words[1]) if len(words) == 2 and words[1].isdecimal() else USUAL_PERIOD_US
 
 
 def read() -> Dict[str, Any]:

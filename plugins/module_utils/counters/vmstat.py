@@ -30,7 +30,7 @@ NAMES = (
 def parse(content: str) -> Dict[str, int]:
     """{name: count since boot} of NAMES, as far as the kernel has them."""
     pairs = (line.split() for line in content.splitlines())
-    return {pair[0]: int(pair[1]) for pair in pairs if len(pair) == 2 and pair[0] in NAMES and pair[1].isdigit()}
+    return {pair[0]: int(pair[1]) for pair in pairs if len(pair) == 2 and pair[0] in NAMES and pair[1].isdecimal()}
 
 
 def read() -> Dict[str, int]:

@@ -22,7 +22,7 @@ def debian(text: str, running: str) -> Dict[str, Any]:
     name, _, version = text.partition("=")
     if not name:
         name = "linux-image-" + flavour(running)
-    elif name[0].isdigit():
+    elif name[0].isdecimal():
         name, version = ("linux-image-" + name, version) if _RELEASE.match(name) else ("linux-image-" + flavour(running), name)
     return {"package": name, "version": version or None}
 
@@ -30,6 +30,6 @@ def debian(text: str, running: str) -> Dict[str, Any]:
 def redhat(text: str) -> Dict[str, Any]:
     """{package, version|null}; the version may end with the architecture."""
     name, _, version = text.partition("=")
-    if not name or name[0].isdigit():
+    if not name or name[0].isdecimal():
         name, version = "kernel", name
     return {"package": name, "version": version or None}

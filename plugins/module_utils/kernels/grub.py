@@ -108,7 +108,7 @@ def booted_by(setting: str, tree: List[Dict[str, Any]]) -> Optional[Dict[str, An
 
 
 def _named(name: str, items: List[Dict[str, Any]]) -> Optional[Dict[str, Any]]:
-    if name.isdigit():
+    if name.isdecimal():
         return items[int(name)] if int(name) < len(items) else None
     return next((item for item in items if name in (item["id"], item["title"])), None)
 

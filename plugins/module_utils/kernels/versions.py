@@ -17,7 +17,7 @@ def deb_key(version: str) -> Tuple[Any, ...]:
     if not colon:
         epoch, rest = "0", version
     upstream, _, revision = rest.rpartition("-") if "-" in rest else (rest, "", "0")
-    return (int(epoch) if epoch.isdigit() else 0, _deb_parts(upstream), _deb_parts(revision))
+    return (int(epoch) if epoch.isdecimal() else 0, _deb_parts(upstream), _deb_parts(revision))
 
 
 def release_key(release: str) -> Tuple[Any, ...]:
@@ -48,4 +48,4 @@ def _rpm_part(part: str) -> Tuple[Any, ...]:
         return (0,)
     if part == "^":
         return (2,)
-    return (4, int(part)) if part.isdigit() else (3, part)
+    return (4, int(part)) if part.isdecimal() else (3, part)

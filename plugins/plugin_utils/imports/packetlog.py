@@ -196,7 +196,7 @@ def _by_heading(line: str, order: list[str]) -> Row | None:
         return None
     fields = dict(zip(order, words, strict=True))
     ids = {name: fields.get(name, "") for name in ("pid", "tid", "number")}
-    if not ids["number"].isascii() or not ids["number"].isdigit() or len(ids["number"]) > 6:
+    if not ids["number"].isascii() or not ids["number"].isdecimal() or len(ids["number"]) > 6:
         return None
     pid, tid = _whole(ids["pid"] or ids["tid"]), _whole(ids["tid"] or ids["pid"])
     if pid is None or tid is None:
@@ -217,7 +217,7 @@ def _row(pid: int, tid: int, comm: str, number: int, cpu: int | None, at_s: floa
 
 
 def _whole(text: str) -> int | None:
-    return int(text) if text.isascii() and text.isdigit() and len(text) <= 10 else None
+    return int(text) if text.isascii() and text.isdecimal() and len(text) <= 10 else None
 
 
 def _seconds(text: str) -> float | None:
