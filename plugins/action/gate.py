@@ -7,6 +7,7 @@ import time
 from datetime import datetime, timezone
 from typing import Any
 
+from ansible.module_utils.common.validation import check_type_list
 from ansible.module_utils.parsing.convert_bool import boolean
 
 from ansible_collections.fleet.stall.plugins.plugin_utils import (
@@ -68,7 +69,7 @@ class ActionModule(ControllerAction):
         holder = self._holder()
         if said := campaign_lock.take(self.campaign.base, holder, boolean(self._task.args.get("unlock", False))):
             warn(said)
-        self._give_back(self._task.args.get("given_back") or [])
+        self._give_back(check_type_list(self._task.args.get("given_back") or []))
         silent = self._silent(task_vars)
         if silent:
             warn(
@@ -85,10 +86,14 @@ class ActionModule(ControllerAction):
 
     def _give_back(self, hosts: list[str]) -> None:
         """Hosts that a person put back into service: no campaign has them away any more."""
-        for path in journals(self.campaign.base):
+        found = set()
+        for path in journals(self.campaign.base) if hosts else ():
             for host, known in journal_state.fold(journal.read(path)).hosts.items():
                 if host in hosts and known.cordoned:
                     Remediation(path.parent).note("undrained", host=host, data={"by_hand": True})
+                    found.add(host)
+        if unknown := [printable(host, 80) for host in hosts if host not in found]:
+            warn(f"stall_given_back names {and_more(unknown)}: no campaign has it out of service, so that changes nothing.")
 
     # -- Once a wave
 

@@ -47,13 +47,7 @@ class ActionModule(ControllerAction):
         display.display(f"plan: {path}" + ("" if is_new else " (as it was)"))
         if plan["hosts"]:
             display.display(f"Nothing was done. Read it, edit it, and confirm it with:\n  {command}")
-        return {
-            "changed": is_new,
-            "plan": str(path),
-            "digest": plan_files.digest(path),
-            "hosts": [row["host"] for row in plan["hosts"]],
-            "waves": plan["waves"],
-        }
+        return plan_files.result(path, plan, is_new)
 
 
 def _plan(run: RunDir, parameters: dict[str, Any], groups: dict[str, list[str]]) -> dict[str, Any]:

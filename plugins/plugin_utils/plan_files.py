@@ -43,6 +43,12 @@ def digest(path: Path) -> str:
         raise RunDirError(f"{path} can't be read: {error.strerror}.") from error
 
 
+def result(path: Path, plan: Mapping[str, Any], is_new: bool) -> dict[str, Any]:
+    """What the actions that plan return."""
+    hosts = [row["host"] for row in plan["hosts"]]
+    return {"changed": is_new, "plan": str(path), "digest": digest(path), "hosts": hosts, "waves": plan["waves"]}
+
+
 def _is_over(run: RunDir, known: Mapping[str, Any]) -> bool:
     """Whether a plan can't be gone on with: its findings are too old, or it was changed after it was begun."""
     campaign = Remediation.of_plan(run, known["plan"])

@@ -289,6 +289,9 @@ def test_a_host_that_a_person_put_back_is_away_until_that_is_told(tmp_path):
     done = confirmed(fleet, **for_ever)
     assert done.rc == 2 and settled(fleet) == {"node-a-01", "node-b-01"}, done.screen
     assert "campaigns took node-b-01 out of service; one that was put back by hand: -e stall_given_back=<host>" in done.screen
-    told = confirmed(fleet, given_back=["node-b-01"], **for_ever)
+    # As on a command line: one word; a part of a name is no name.
+    wrong = confirmed(fleet, given_back="node-b", **for_ever)
+    assert wrong.rc == 2 and "stall_given_back names node-b: no campaign has it out of service" in " ".join(wrong.screen.split())
+    told = confirmed(fleet, given_back="node-b-01", **for_ever)
     assert told.rc == 0 and settled(fleet) == set(fleet.hosts), told.screen
     assert events(fleet, "undrained") == [("undrained", "node-b-01")]
