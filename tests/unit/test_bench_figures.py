@@ -1,5 +1,10 @@
 """What the benches make of what they measured: counts, and whether these are within their budgets."""
 
+import os
+import subprocess
+import sys
+from pathlib import Path
+
 import pytest
 
 from tests.bench import campaign, diagnosis
@@ -69,3 +74,11 @@ def test_hosts_touched():
 def test_a_campaign_is_within_its_limits(most, done, touched, within):
     counts = {"most_away_in_a_rack": most, "hosts_done": done, "hosts_touched": touched}
     assert tuple(campaign.within_budget(counts, 500).values()) == within
+
+
+def test_the_benches_find_the_collection_by_themselves():
+    """As `make bench` starts them: none of the search path that tests have."""
+    plain = {name: value for name, value in os.environ.items() if name != "PYTHONPATH"}
+    line = [sys.executable, "-c", "import tests.bench.__main__"]
+    done = subprocess.run(line, cwd=Path(__file__).resolve().parents[2], env=plain, capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stderr) == (0, "")
