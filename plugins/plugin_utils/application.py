@@ -9,7 +9,8 @@ Who made it late: the control group that it runs in, if that ran out of CPU quot
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import replace
 from ipaddress import IPv6Address, ip_address
 from typing import Any, NamedTuple
 
@@ -22,7 +23,7 @@ from ansible_collections.fleet.stall.plugins.plugin_utils.culprits import (
     identify,
     is_enough,
 )
-from ansible_collections.fleet.stall.plugins.plugin_utils.stalls_join import MS
+from ansible_collections.fleet.stall.plugins.plugin_utils.stalls_join import MS, Stall
 from ansible_collections.fleet.stall.plugins.plugin_utils.timeline import NAMED, Explained
 from ansible_collections.fleet.stall.plugins.plugin_utils.xray import IDLE_PID, Xray
 
@@ -53,6 +54,25 @@ def is_late(one: Explained) -> bool:
     return one.note == "on_time" or (one.gap is None and one.note in UNTRACED)
 
 
+def with_strace(explained: Iterable[Explained], capture: Mapping[str, Any], asked: Callable[[Stall], Asked | None]) -> list[Explained]:
+    """Late answers of a service while strace stopped it at each of its calls are the capture's own work, and say nothing of the host.
+
+    :param asked: what a stall's flows ask, None where it is not a process that answers them
+    """
+    traced = capture.get("strace")
+    pid, start, seconds = (traced.get(key) for key in ("pid", "start_ns", "seconds")) if isinstance(traced, Mapping) else (None,) * 3
+    if not isinstance(start, int) or not isinstance(seconds, int | float):
+        return list(explained)
+    end = start + seconds * 1e9
+
+    def is_own_work(one: Explained) -> bool:
+        asks = asked(one.stall) if is_late(one) and one.start_ns <= end and one.drain_ns >= start else None
+        # Who serves may be unknown, and then it may be the one
+        return asks is not None and (_serving(capture, asks) or (pid,))[0] == pid
+
+    return [replace(one, note="traced") if is_own_work(one) else one for one in explained]
+
+
 def was_on_time(late: Sequence[Explained]) -> bool:
     """Whether the trace shows of most of them that their packets were handled on time."""
     return 2 * sum(one.note == "on_time" for one in late) > len(late)
@@ -72,7 +92,7 @@ def judge(explained: Sequence[Explained], capture: Mapping[str, Any], observe: M
     lack = quota.lack(observe, capture, late, within)
     if lack:
         culprit = _of_group(lack, late, capture, served if within else None)
-        if culprit.events < FEW_EVENTS * sum(one.note != "outside" for one in explained):
+        if culprit.events < FEW_EVENTS * sum(one.counts for one in explained):
             culprit.confidence = "low"
         return [culprit]
     return [_of_service(served, late, capture, within)] if served else []

@@ -106,6 +106,7 @@ def _host(row: Mapping[str, Any], role: str, capture: Mapping[str, Any] | None, 
     stolen_ns, by_second = cases.stolen_ns(observe), cases.stolen_by_second(observe)
     explained = taken.with_steal(explain(stalls, capture, offset, is_tied=tied), stolen_ns, by_second)
     explained = taken.with_firmware(explained, capture, stolen_ns, cases.is_virtual(observe))
+    explained = application.with_strace(explained, capture, lambda stall: window.asked([stall]) if window.asks_service(stall) else None)
     side = window.side(row)
     if side == "application":
         explained = [replace(one, klass="R") if application.is_late(one) else one for one in explained]
@@ -131,7 +132,7 @@ def _host(row: Mapping[str, Any], role: str, capture: Mapping[str, Any] | None, 
             "status": "measured",
             "class": klass,
             "confidence": explaining[0].confidence if explaining else "low" if found else None,
-            "explained": {"events": _explained(explaining, explained), "of": sum(one.note != "outside" for one in explained)},
+            "explained": {"events": _explained(explaining, explained), "of": sum(one.counts for one in explained)},
             "sentence": _sentence(side, role, asked, found, explained, causes, klass) if stalls or window.is_probed(host) else UNPROBED,
             "culprits": [capture_row.culprit_row(culprit) for culprit in found],
             "handlers": capture_row.rows_of(capture, "handlers", ("cpu", "pid", "tid", "comm", "packets"), HANDLERS),
@@ -163,7 +164,7 @@ def _culprits(
     of_service = []
     if side == "application":
         of_service = application.judge(explained, capture, observe, window.asked([one.stall for one in explained]))
-        blocked, looked = sum(one.blocker is not None for one in explained), sum(one.note != "outside" for one in explained)
+        blocked, looked = sum(one.blocker is not None for one in explained), sum(one.counts for one in explained)
         if 2 * blocked < max(1, looked):
             return of_service
     found = culprits.judge(explained, capture, window.probed(offset))
@@ -177,7 +178,7 @@ def _culprits(
 def _class(side: str | None, explained: Sequence[Explained], found: Sequence[Culprit]) -> str | None:
     if found:
         return found[0].klass
-    looked = [one for one in explained if one.note != "outside"]
+    looked = [one for one in explained if one.counts]
     if looked and 2 * sum(one.klass == "X" for one in looked) >= len(looked):
         return "X"
     on_time = sum(one.note == "on_time" for one in looked)

@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from ansible_collections.fleet.stall.plugins.module_utils.capture.connections import REQUESTS
 from ansible_collections.fleet.stall.plugins.plugin_utils import control, packet_delta, rows
 from ansible_collections.fleet.stall.plugins.plugin_utils.application import Asked, canonical
 from ansible_collections.fleet.stall.plugins.plugin_utils.findings import Judged
@@ -86,6 +87,11 @@ class Window:
             if other == host and ends:
                 return True
         return False
+
+    def asks_service(self, stall: Stall) -> bool:
+        """Whether nothing but requests stalled, which a process answers; the kernel answers all other probes."""
+        protocols = {flow["id"]: flow["protocol"] for flow in self.manifest["flows"]}
+        return all(protocols.get(event.flow) in REQUESTS for event in stall.events)
 
     def asked(self, stalls: Sequence[Stall]) -> Asked:
         """What the stalled flows and their services listen on, and from where they ask."""

@@ -82,7 +82,7 @@ def judge(explained: Sequence[Explained], capture: Mapping[str, Any], probed: tu
 
     :param probed: from when to when probes were sent, the captured host's clock: what ran at other times says nothing
     """
-    looked = [one for one in explained if one.note != "outside"]
+    looked = [one for one in explained if one.counts]
     xray = Xray(capture)
     by_key: dict[object, list[tuple[Explained, Run]]] = defaultdict(list)
     for one in looked:

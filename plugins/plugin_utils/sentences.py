@@ -27,6 +27,7 @@ LACKS = {
 }
 NOTES = {
     "outside": "{} of {} stalls lie outside what was captured",
+    "traced": "in {} of {} stalls the service was late while strace slowed it down: they are the capture's own, and do not count",
     "no_cpu": "for {} of {} stalls no trace names the CPU, and no single one stands out by what it ran",
     "no_samples": "for {} of {} stalls the recorder has no samples of the CPU at that time",
     "idle": "in {} of {} stalls the CPU that handled the probes was idle: another CPU, or something before the kernel, held them",
@@ -42,9 +43,9 @@ ON_TIME = (
 
 def verdict(culprits: Sequence[Culprit], explained: Sequence[Explained], causes: Sequence[Mapping[str, Any]], klass: str | None) -> str:
     """Of a suspect whose stalls were looked into."""
-    looked = [one for one in explained if one.note != "outside"]
+    looked = [one for one in explained if one.counts]
     if not looked:
-        return "No stall was seen while it was captured." if not explained else "Its stalls lie outside what was captured."
+        return _nothing_to_look_at(explained)
     if not culprits:
         return _nobody(looked, klass)
     said = _of_culprit(culprits[0], looked) + (f" {culprits[0].control}." if culprits[0].control else "")
@@ -55,6 +56,14 @@ def verdict(culprits: Sequence[Culprit], explained: Sequence[Explained], causes:
         known = [f"{printable(cause.get('title') or cause['id'], 160)} ({cause['id']}), {cause['confidence']}" for cause in best]
         return f"{said} Known cause: {'; or '.join(known)}."
     return f"{said} No known cause matches."
+
+
+def _nothing_to_look_at(explained: Sequence[Explained]) -> str:
+    if not explained:
+        return "No stall was seen while it was captured."
+    if all(one.note == "traced" for one in explained):
+        return "While it was captured its service was late only as strace slowed it down, which says nothing."
+    return "Its stalls lie outside what was captured."
 
 
 def _of_culprit(culprit: Culprit, looked: Sequence[Explained]) -> str:

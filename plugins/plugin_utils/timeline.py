@@ -56,9 +56,10 @@ class Explained:
     ``blocker``: what kept the CPU, None unless its share reaches EXPLAINED; ``share``: that of the longest run; ``runs``: all that was
     seen on that CPU meanwhile, idle time and the handler's own work aside, longest first; ``own``: stacks of the handler's own work, if
     that filled it. ``before``: who handled the last probe before the silence. ``start_ns``, ``drain_ns``: the stall up to the first packet
-    that was handled again, the captured host's clock. ``note``: why nothing is named: ``outside`` (the capture), ``on_time`` (the host
-    handled its packets), ``no_cpu``, ``no_samples``, ``idle``, ``handler`` (it was at work itself), ``hole``, ``stolen`` (by the
-    hypervisor) or ``firmware`` (taken.py), ``several``, ``little`` (is known); else None.
+    that was handled again, the captured host's clock. ``note``: why nothing is named: ``outside`` (the capture), ``traced`` (of the
+    capture's own making: application.py), ``on_time`` (the host handled its packets), ``no_cpu``, ``no_samples``, ``idle``, ``handler``
+    (it was at work itself), ``hole``, ``stolen`` (by the hypervisor) or ``firmware`` (taken.py), ``several``, ``little`` (is known); else
+    None.
     """
 
     stall: Stall
@@ -76,6 +77,11 @@ class Explained:
     own: tuple[tuple[str, float], ...] = ()
     hole_ns: int = 0
     note: str | None = None
+
+    @property
+    def counts(self) -> bool:
+        """Whether the capture can say something of it."""
+        return self.note not in ("outside", "traced")
 
 
 def explain(

@@ -379,6 +379,9 @@ class Printing:
     def finish(self):
         self.ended = self.ended or 2.0
 
+    def is_full(self):
+        return False
+
     def cpu_s(self):
         return 0.0
 

@@ -139,3 +139,23 @@ def test_a_perf_trace_that_tells_nothing_is_not_available(tmp_path, monkeypatch,
     stated = trace.capabilities()["slow_calls"]
     assert stated["available"] is (reason is None)
     assert stated["reason"] == "; ".join(filter(None, ("no bpftrace", reason)))
+
+
+@pytest.mark.parametrize(("writes", "said"), [(600_000, "was ended, its file was full (0 MB)"), (100, "ended: with code 0")])
+def test_a_trace_of_packets_that_ends_too_soon_is_said(tmp_path, monkeypatch, writes, said):
+    """What ends it is real: the limit on its file, or itself."""
+    perf = tmp_path / "perf"
+    perf.write_text(f'#!/bin/sh\nfor output; do :; done\n[ "$1" = trace ] || exec head -c {writes} /dev/zero > "$output"\nexec sleep 20\n')
+    perf.chmod(0o700)
+    monkeypatch.setattr(rxperf.recorder, "unavailable", lambda: None)
+    monkeypatch.setattr(rxperf.bounded, "find", lambda name: str(perf))
+    trace = rxperf.PerfTrace({"flows": FLOWS, "slow_call_ms": 10}, 10, str(tmp_path), "no bpftrace", 1 << 20)
+    assert trace.start() and trace.problems() == []
+    until = rxperf.time.monotonic() + 10
+    while trace._tools["packets"].ended is None and rxperf.time.monotonic() < until:
+        trace._see_ends()
+    try:
+        assert trace.problems() == [f"the trace of packets does not reach the end of the window: perf record {said}"]
+    finally:
+        for tool in trace.tools:
+            tool.finish()

@@ -46,6 +46,7 @@ def test_a_connection_of_the_kernel():
         "retransmits": 9,
         "unread_bytes": 4096,
         "unacked": 3,
+        "of_prober": False,
     }
 
 
@@ -168,7 +169,9 @@ def seen(monkeypatch, *ends):
     monkeypatch.setattr(connections, "_must_not_load", lambda module: None)
     monkeypatch.setattr(connections.netlink, "dump", lambda kind, number, question, left: answer if question[0] == socket.AF_INET else [])
     rows = connections.survey(1, {(CLIENT, 80)})["rows"]
-    return [(int(row["local"].rpartition(":")[2]), int(row["peer"].partition(":")[0].rpartition(".")[2])) for row in rows]
+    ends = [(int(row["local"].rpartition(":")[2]), int(row["peer"].partition(":")[0].rpartition(".")[2])) for row in rows]
+    assert [row["of_prober"] for row in rows] == [client == CLIENT[3] for _port, client in ends]
+    return ends
 
 
 @pytest.mark.parametrize(

@@ -203,6 +203,7 @@ def test_a_slow_read_is_shown_with_its_file_and_what_it_read(tmp_path, process):
     assert (reads[0]["path"], reads[0]["buffer"][:5]) == (str(large), "cache")
     assert reads[0]["duration_ms"] >= 5.0
     assert abs(reads[0]["start_ns"] / 1e9 - time.time()) < 60
+    assert 0 < time.monotonic() - found["strace"]["start_ns"] / 1e9 < 60
     assert os.listdir(tmp_path) == ["large"]
     assert tracer(reader.pid) == 0
 

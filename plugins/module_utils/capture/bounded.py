@@ -70,7 +70,7 @@ class Tool:
                 self.ended = time.monotonic()
                 self._spent_s = used.ru_utime + used.ru_stime if used else self._spent_s
                 self.code = os.WEXITSTATUS(status) if os.WIFEXITED(status) else None
-            elif self.size() >= SOFT_SHARE * self.max_bytes:
+            elif self.is_full():
                 self.end()
         return self.ended is None
 
@@ -114,6 +114,10 @@ class Tool:
             return os.stat(self.output).st_size
         except OSError:
             return 0
+
+    def is_full(self) -> bool:
+        """Whether its file is nearly as long as it may get."""
+        return self.size() >= SOFT_SHARE * self.max_bytes
 
     def complaint(self) -> str:
         """The last thing that it said on standard error."""

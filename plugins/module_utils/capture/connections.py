@@ -54,11 +54,11 @@ class Connection(NamedTuple):
 
 
 def survey(limit: int = 50, asked: Iterable[Tuple[bytes, int]] = ()) -> Dict[str, Any]:
-    """{rows [{local, peer, pid, comm, rtt_ms, min_rtt_ms, retransmits, unread_bytes, unacked}], seen, complete}; worst first.
+    """{rows [{local, peer, pid, comm, rtt_ms, min_rtt_ms, retransmits, unread_bytes, unacked, of_prober}], seen, complete}; worst first.
 
     retransmits: since the connection began; unacked: segments on their way; unread_bytes: arrived, but not read by the process. `complete`
     is False where a bound left connections unseen. pid and comm are null for sockets whose process was not found in time. Those of the
-    clients in `asked` (see there) come last if they are not among the worst.
+    clients in `asked` (see there), which are marked `of_prober`, come last if they are not among the worst.
     Raises Unavailable with reason and remedy.
     """
     _must_not_load("tcp_diag")
@@ -68,7 +68,7 @@ def survey(limit: int = 50, asked: Iterable[Tuple[bytes, int]] = ()) -> Dict[str
     chosen = worst + [connection for connection in seen.own() if connection not in worst]
     owners = _owners({connection.inode for connection in chosen if connection.inode})
     return {
-        "rows": [row_of(connection, owners.get(connection.inode)) for connection in chosen],
+        "rows": [row_of(connection, owners.get(connection.inode), seen.is_own(connection)) for connection in chosen],
         "seen": seen.count,
         "complete": seen.complete,
     }
@@ -98,8 +98,12 @@ class Seen:
         """Those of the clients, on the ports that they ask before others."""
         return (self._exact + self._others)[:MOST_OWN]
 
+    def is_own(self, found: Connection) -> bool:
+        """Whether it is of one of the clients."""
+        return found.peer[0] in self._clients
+
     def _keep(self, found: Connection) -> None:
-        if found.peer[0] in self._clients:
+        if self.is_own(found):
             kept = self._exact if (found.peer[0], found.local[1]) in self._asked else self._others
             if len(kept) < MOST_OWN:
                 kept.append(found)
@@ -180,7 +184,7 @@ def badness(connection: Connection) -> float:
     return math.log2(ratio) + math.log2(1 + (connection.retransmits or 0)) + math.log2(1 + connection.unread_bytes / 4096)
 
 
-def row_of(connection: Connection, pid: Optional[int]) -> Dict[str, Any]:
+def row_of(connection: Connection, pid: Optional[int], of_prober: bool = False) -> Dict[str, Any]:
     """A row of `connections` in capture.json."""
     return {
         "local": _spelled(*connection.local),
@@ -192,6 +196,7 @@ def row_of(connection: Connection, pid: Optional[int]) -> Dict[str, Any]:
         "retransmits": connection.retransmits,
         "unread_bytes": connection.unread_bytes,
         "unacked": connection.unacked,
+        "of_prober": of_prober,
     }
 
 

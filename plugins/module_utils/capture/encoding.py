@@ -16,8 +16,8 @@ Step = Callable[[Dict[str, Any]], None]
 def encode(found: Dict[str, Any], limit: int = WIRE_BYTES) -> bytes:
     """The capture as gzip JSON, of which the base64 is at most `limit` bytes long. What was left out: `omitted` {part: n}.
 
-    Left out in this order: the packets, folded stacks but the most frequent, connections, throttled groups, runs far from gaps, short slow
-    calls, when flows were heard but the longest, rows of backlogs, runs but the longest, gaps but the longest.
+    Left out in this order: the packets, folded stacks but the most frequent, connections that are not the probers', throttled groups, runs
+    far from gaps, short slow calls, when flows were heard but the longest, rows of backlogs, runs but the longest, gaps but the longest.
     """
     steps = _steps()
     enough, too_few = len(steps), -1
@@ -49,7 +49,7 @@ def _steps() -> List[Step]:
         partial(_earlier_packets, share=0.5),
         partial(_earlier_packets, share=0.0),
         partial(_fewer_folded, most=60),
-        partial(_keep, part="connections", most=15),
+        partial(_fewer_connections, most=15),
         partial(_keep, part="throttled", most=3),
         partial(_longest_runs, most=400),
         partial(_keep_longest, part="slow_calls", most=150, length="duration_ms"),
@@ -88,6 +88,14 @@ def _keep(found: Dict[str, Any], part: str, most: int) -> None:
     if rows:
         _count(found, part, len(rows) - most)
         found[part] = rows[:most]
+
+
+def _fewer_connections(found: Dict[str, Any], most: int) -> None:
+    """The worst, and those that tell who serves the probers."""
+    rows = found.get("connections") or []
+    kept = rows[:most] + [row for row in rows[most:] if row.get("of_prober")]
+    _count(found, "connections", len(rows) - len(kept))
+    found["connections"] = kept
 
 
 def _earlier_packets(found: Dict[str, Any], share: float) -> None:

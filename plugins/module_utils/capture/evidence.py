@@ -58,7 +58,7 @@ def found(session: Any, files: List[str], straced: Optional[Dict[str, Any]]) -> 
         "stacks": table.stacks,
         "slow_calls": sorted(calls, key=lambda call: call["start_ns"]),
         "processes": processes,
-        "strace": (straced or {}).get("strace"),
+        "strace": straced and dict(straced["strace"], start_ns=clock.real(straced["strace"]["start_ns"])),
         "omitted": omitted(
             slow_calls=len(witness.calls) + witness.calls_omitted - min(len(witness.calls), MOST_CALLS),
             processes=len(witness.processes) - len(processes),

@@ -63,6 +63,7 @@ class PerfTrace:
         # When perf trace's CPU time was first looked at, and how much it was.
         self._weighed: Optional[Tuple[float, float]] = None
         self._calls_reason: Optional[str] = None
+        self._packets_reason: Optional[str] = None
 
     def start(self) -> bool:
         self.reason = recorder.unavailable()
@@ -105,6 +106,9 @@ class PerfTrace:
         calls = self._tools.get("calls")
         if calls is not None and calls.ended is not None and self._calls_reason is None:
             self._calls_reason = f"not watched to the end: perf trace {ending(calls)}"
+        packets = self._tools.get("packets")
+        if packets is not None and packets.ended is not None and self._packets_reason is None:
+            self._packets_reason = f"the trace of packets does not reach the end of the window: perf record {ending(packets)}"
 
     def _weigh(self, now: float) -> None:
         """End perf trace where the host makes so many system calls that watching them costs too much."""
@@ -166,6 +170,10 @@ class PerfTrace:
             self._calls_reason = self._calls_reason or "perf trace did not show the calls of ours that tell its clock"
         return found or []
 
+    def problems(self) -> List[str]:
+        """What narrows that which was traced, in sentences."""
+        return [self._packets_reason] if self._packets_reason else []
+
     def capabilities(self) -> Dict[str, Dict[str, Any]]:
         seen = self.ready and "packets" in self._tools
         calls = self.ready and "calls" in self._tools and self._calls_reason is None
@@ -193,7 +201,9 @@ def lengths(flows: Sequence[Dict[str, Any]]) -> Set[int]:
 
 
 def ending(tool: bounded.Tool) -> str:
-    """How a perf trace ended: in its words, unless the last of them is a call like all others."""
+    """How a perf ended before its time: by its bounds, or in its words, unless the last of them is a call like all others."""
+    if tool.is_full():
+        return f"was ended, its file was full ({tool.max_bytes >> 20} MB)"
     said = tool.complaint()
     if not said or parse(said):
         said = "without a word" if tool.code is None else f"with code {tool.code}"

@@ -218,7 +218,7 @@ class Session:
         found = evidence.found(self, files, straced)
         if isinstance(self.rx, rxtrace.RxTrace):
             found["omitted"].update(evidence.omitted(handled=self.rx.rows_omitted + self.rx.rows_lost + self.rx.rows_refused))
-            self.warnings += self.rx.problems()
+        self.warnings += self.rx.problems()
         found["packets"] = self._columns(held)
         found["connections"] = self.connections
         found["throttled"] = self.throttle.rows(self.clock)

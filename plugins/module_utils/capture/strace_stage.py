@@ -164,7 +164,10 @@ class Stage:
         return running
 
     def finish(self) -> Optional[Dict[str, Any]]:
-        """{strace, slow_calls} as in capture.json, or None, with `reason`, if nothing was traced. Waits at most some two seconds."""
+        """{strace, slow_calls} as in capture.json, or None, with `reason`, if nothing was traced. Waits at most some two seconds.
+
+        `start_ns` of strace is of CLOCK_MONOTONIC, that of the calls of CLOCK_REALTIME.
+        """
         if self._tool is None or self._process is None:
             self.reason = self.reason or "the capture ended before strace was attached"
             return None
@@ -182,6 +185,7 @@ class Stage:
             "strace": {
                 "pid": self._process.tgid,
                 "comm": self._process.comm,
+                "start_ns": int(self._tool.started * 1e9),
                 "seconds": round(ended - self._tool.started, 3),
                 "bytes": size,
                 "calls": calls,
