@@ -22,7 +22,7 @@ def node(name: str, *addresses: tuple[str, str]) -> dict:
 
 
 def pod(name: str, on: str, *ips: str, app: str = "web", namespace: str = "shop", owner: str | None = "ReplicaSet", **more) -> dict:
-    """`more`: ready (true), host_network (false), created, leaving (false), host_ip."""
+    """`more`: ready (true), host_network (false), created, leaving (false), host_ip, ports (name -> number)."""
     found: dict = {
         "metadata": {
             "name": name,
@@ -41,6 +41,9 @@ def pod(name: str, on: str, *ips: str, app: str = "web", namespace: str = "shop"
     }
     if owner:
         found["metadata"]["ownerReferences"] = [{"kind": owner, "name": "o", "controller": True}]
+    if more.get("ports"):
+        listed = [{"name": name, "containerPort": number, "protocol": "TCP"} for name, number in more["ports"].items()]
+        found["spec"]["containers"][0]["ports"] = listed
     if more.get("host_network"):
         found["spec"]["hostNetwork"] = True
     if more.get("leaving"):
@@ -48,11 +51,12 @@ def pod(name: str, on: str, *ips: str, app: str = "web", namespace: str = "shop"
     return found
 
 
-def service(
-    name: str, *ports: tuple[str, int | None], app: str | None = "web", namespace: str = "shop", kind: str = "NodePort", **spec
-) -> dict:
-    """`ports`: (protocol, NodePort or None); `spec`: further fields of it."""
-    listed = [{"port": 80 + index, "protocol": protocol, **({"nodePort": at} if at else {})} for index, (protocol, at) in enumerate(ports)]
+def service(name: str, *ports: tuple, app: str | None = "web", namespace: str = "shop", kind: str = "NodePort", **spec) -> dict:
+    """`ports`: (protocol, NodePort or None, and its targetPort, if it has one); `spec`: further fields of it."""
+    listed = [
+        {"port": 80 + index, "protocol": protocol, **({"nodePort": at} if at else {}), **({"targetPort": to[0]} if to else {})}
+        for index, (protocol, at, *to) in enumerate(ports)
+    ]
     content = {"type": kind, "ports": listed, "clusterIP": "10.96.0.1", **({"selector": {"app": app}} if app else {}), **spec}
     return {"metadata": {"name": name, "namespace": namespace}, "spec": content, "status": {"loadBalancer": {}}}
 

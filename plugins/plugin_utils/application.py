@@ -11,10 +11,9 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
-from ipaddress import IPv6Address, ip_address
 from typing import Any, NamedTuple
 
-from ansible_collections.fleet.stall.plugins.plugin_utils import classes, quota, slow_calls
+from ansible_collections.fleet.stall.plugins.plugin_utils import classes, endpoints, quota, slow_calls
 from ansible_collections.fleet.stall.plugins.plugin_utils.culprits import (
     FEW_EVENTS,
     STACKS_KEPT,
@@ -34,19 +33,14 @@ UNTRACED = ("no_cpu", "no_samples")
 
 
 class Asked(NamedTuple):
-    """What stalled flows ask: the ports that they and their services listen on, and the addresses (`canonical`) that they come from."""
+    """What stalled flows ask: the ports that they and their services listen on, and the addresses (`canonical`) that they come from.
+
+    ``endpoints``: (address, port) where the processes of their services listen behind any NAT, as far as that is known.
+    """
 
     ports: set[int]
     clients: set[str]
-
-
-def canonical(text: Any) -> str | None:
-    """An address as it is compared: without brackets and zone, IPv4 where it is that within IPv6; None for what is no address."""
-    try:
-        address = ip_address(str(text).strip("[]").partition("%")[0])
-    except ValueError:
-        return None
-    return str((address.ipv4_mapped if isinstance(address, IPv6Address) else None) or address)
+    endpoints: frozenset[tuple[str, int]] = frozenset()
 
 
 def is_late(one: Explained) -> bool:
@@ -215,13 +209,16 @@ def _hungriest(pids: set[int], late: Sequence[Explained], capture: Mapping[str, 
 def _serving(capture: Mapping[str, Any], asked: Asked) -> tuple[int, str] | None:
     """(pid, comm) of the process with most connections of the stalled flows.
 
-    On a port of theirs another may serve as well, in another network namespace than the service, so that who connects counts, too. Where
-    their address was translated on the way it is not known who serves.
+    Of the services' endpoints that is beyond doubt. On a port of theirs another may serve as well, in another network namespace than the
+    service, so that who connects counts, too; where their address was translated on the way it is not known who serves.
     """
-    counts: dict[tuple[int, str], int] = defaultdict(int)
+    exact: dict[tuple[int, str], int] = defaultdict(int)
+    likely: dict[tuple[int, str], int] = defaultdict(int)
     for row in capture.get("connections") or []:
         if isinstance(row, Mapping) and isinstance(row.get("pid"), int):
-            port, peer = str(row.get("local") or "").rpartition(":")[2], str(row.get("peer") or "").rpartition(":")[0]
-            if port.isdecimal() and int(port) in asked.ports and canonical(peer) in asked.clients:
-                counts[row["pid"], str(row.get("comm") or "")] += 1
+            local, peer = endpoints.parse(row.get("local")), endpoints.parse(row.get("peer"))
+            counted = exact if local in asked.endpoints else likely
+            if counted is exact or (local and peer and local[1] in asked.ports and peer[0] in asked.clients):
+                counted[row["pid"], str(row.get("comm") or "")] += 1
+    counts = exact or likely
     return max(counts, key=lambda key: (counts[key], -key[0])) if counts else None

@@ -11,10 +11,11 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from ansible_collections.fleet.stall.plugins.plugin_utils import budget, mesh, packet_delta
+from ansible_collections.fleet.stall.plugins.plugin_utils import budget, endpoints, mesh, packet_delta
 from ansible_collections.fleet.stall.plugins.plugin_utils.text import and_more
 
 SUSPECT, CONTROL = "suspect", "control"
+MOST_ENDPOINTS = 500
 STRACE_BYTES = 4_000_000
 # Who probes the suspects records when its probes leave: a tcpdump more on each
 MOST_TAPS = 16
@@ -206,10 +207,17 @@ def _capture_plan(manifest: Mapping[str, Any], host: str, local: Mapping[tuple[s
         "slow_call_ms": parameters["slow_call_ms"],
         "memory_stat": parameters["memory_stat"],
         "connections": True,
+        "endpoints": _endpoints(parameters["services"]),
         "packets": [_traced(flow, local) for flow in packets] if parameters["capture_packets"] else [],
         "only_packets": host not in captured,
         "bytes_limit": parameters["capture_bytes"],
     }
+
+
+def _endpoints(services: Sequence[Mapping[str, Any]]) -> list[list[Any]]:
+    """(address, port) where processes of services listen; each host knows which of them are its own."""
+    ends = {end: None for service in services for text in service.get("endpoints") or [] if (end := endpoints.parse(text))}
+    return [list(end) for end in ends][:MOST_ENDPOINTS]
 
 
 def _traced(flow: Mapping[str, Any], local: Mapping[tuple[str, int], str]) -> dict[str, Any]:

@@ -9,8 +9,9 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from ansible_collections.fleet.stall.plugins.module_utils.capture.connections import REQUESTS
-from ansible_collections.fleet.stall.plugins.plugin_utils import control, packet_delta, rows
-from ansible_collections.fleet.stall.plugins.plugin_utils.application import Asked, canonical
+from ansible_collections.fleet.stall.plugins.plugin_utils import control, endpoints, packet_delta, rows
+from ansible_collections.fleet.stall.plugins.plugin_utils.application import Asked
+from ansible_collections.fleet.stall.plugins.plugin_utils.endpoints import canonical
 from ansible_collections.fleet.stall.plugins.plugin_utils.findings import Judged
 from ansible_collections.fleet.stall.plugins.plugin_utils.stalls_join import Stall, join
 from ansible_collections.fleet.stall.plugins.plugin_utils.timeline import Explained
@@ -99,11 +100,10 @@ class Window:
         flows = [flow for flow in self.manifest["flows"] if flow["id"] in ids]
         names = {flow.get("service") for flow in flows if flow.get("service")}
         services = [service for service in self.manifest["run"]["parameters"].get("services") or [] if service["name"] in names]
-        ports = [flow.get("port") for flow in flows] + [
-            service.get(key) for service in services for key in ("port", "node_port", "target_port")
-        ]
+        ports = [flow.get("port") for flow in flows] + [service.get(key) for service in services for key in ("port", "node_port")]
         clients = {address for flow in flows for text in self._addresses(flow) if (address := canonical(text))}
-        return Asked({port for port in ports if isinstance(port, int)}, clients)
+        behind = {end for service in services for text in service.get("endpoints") or [] if (end := endpoints.parse(text))}
+        return Asked({port for port in ports if isinstance(port, int)}, clients, frozenset(behind))
 
     def _addresses(self, flow: Mapping[str, Any]) -> list[Any]:
         """Where a flow comes from: as its source measured it, else all that the source is known by."""

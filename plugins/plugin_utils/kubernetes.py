@@ -15,12 +15,14 @@ from dataclasses import dataclass, field
 from hashlib import blake2b
 from typing import Any
 
+from ansible_collections.fleet.stall.plugins.plugin_utils.endpoints import spelled
 from ansible_collections.fleet.stall.plugins.plugin_utils.kubernetes_objects import Node, Pod, Port, Service
 from ansible_collections.fleet.stall.plugins.plugin_utils.node_match import match
 from ansible_collections.fleet.stall.plugins.plugin_utils.text import and_more
 
 # Further NodePorts show the same NAT and overlay again; each costs two flows a node
 MOST_SERVICES = 2
+MOST_ENDPOINTS = 200
 NAME_LIMIT = 63
 # Owners whose pods stay where they are for longer than a window, steadiest first; a pod that goes would look like a stall
 _STEADY = ("DaemonSet", "Node", "StatefulSet", "ReplicaSet", "ReplicationController")
@@ -29,11 +31,13 @@ _STEADY = ("DaemonSet", "Node", "StatefulSet", "ReplicaSet", "ReplicationControl
 @dataclass(frozen=True, slots=True)
 class Layers:
     """``hosts``: name -> ``{node: bool, overlay_address?}``; ``services``: as in stall_services, of protocol ``syn``, with ``local`` and
-    ``nodes`` where traffic stays on the nodes that run a pod; ``places``: NodePort -> ``{backend, local, nodes}``, where that is known."""
+    ``nodes`` where traffic stays on the nodes that run a pod; ``places``: NodePort -> ``{backend, local, nodes}``, where that is known;
+    ``endpoints``: NodePort -> where its pods listen."""
 
     hosts: dict[str, dict[str, Any]] = field(default_factory=dict)
     services: list[dict[str, Any]] = field(default_factory=list)
     places: dict[int, dict[str, Any]] = field(default_factory=dict)
+    endpoints: dict[int, list[str]] = field(default_factory=dict)
     warnings: list[str] = field(default_factory=list)
 
 
@@ -56,6 +60,11 @@ class _Served:
         """What stall_services says of it: where its pods run."""
         local = self.service.local
         return {"backend": None if local else self.backend, "local": local, "nodes": list(self.hosts) if local else None}
+
+    def endpoints(self) -> list[str]:
+        """Where its pods listen, as far as their port is known."""
+        ends = [(address, number) for pod in self.pods if (number := self.port.of(pod)) for address in pod.addresses]
+        return sorted(spelled(address, number) for address, number in ends)[:MOST_ENDPOINTS]
 
     def order(self) -> tuple:
         """Of known place first: it tells NAT and overlay from what is behind them."""
@@ -100,17 +109,20 @@ def layers(
         hosts=found,
         services=_described(chosen),
         places={port.port.node_port: port.place() for port in ports if port.backend or port.service.local},
+        endpoints={port.port.node_port: port.endpoints() for port in ports},
         warnings=[*warnings, *_said(chosen, ports, left_out)],
     )
 
 
 def merge(found: Layers, hosts: Mapping[str, Mapping[str, Any]], services: Sequence[Mapping[str, Any]]) -> tuple[dict, list]:
-    """Hosts and stall_services with what the cluster adds. Where the inventory names a NodePort, only where its pods run is added."""
+    """Hosts and stall_services with what the cluster adds. Where the inventory names a NodePort, only where its pods run, and where they
+    listen, is added."""
     described = {name: {**host, **found.hosts.get(name, {})} for name, host in hosts.items()}
     named = [
         {**service, **found.places.get(service["node_port"], {})} if service["node_port"] and not service["backend"] else dict(service)
         for service in services
     ]
+    named = [{**service, "endpoints": service["endpoints"] or found.endpoints.get(service["node_port"], [])} for service in named]
     return described, named if any(service["node_port"] for service in services) else [*named, *found.services]
 
 
@@ -173,6 +185,7 @@ def _described(chosen: Sequence[_Served]) -> list[dict[str, Any]]:
                 "port": None,
                 "path": "/",
                 "request": "",
+                "endpoints": port.endpoints(),
                 **port.place(),
             }
         )

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import ipaddress
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 
@@ -27,7 +27,8 @@ class Node:
 
 @dataclass(frozen=True, slots=True)
 class Pod:
-    """``owner``: kind of its controller, "" if it has none; ``created``: ISO 8601; ``host_address``: of the node it runs on."""
+    """``owner``: kind of its controller, "" if it has none; ``created``: ISO 8601; ``host_address``: of the node it runs on; ``ports``: the
+    TCP ports of its containers that have a name."""
 
     namespace: str
     name: str
@@ -39,6 +40,7 @@ class Pod:
     owner: str
     created: str
     host_address: str | None
+    ports: Mapping[str, int] = field(default_factory=dict)
 
     def address(self, families: Sequence[int]) -> str | None:
         """The first of its addresses in the first family that it has."""
@@ -48,8 +50,15 @@ class Pod:
 
 @dataclass(frozen=True, slots=True)
 class Port:
+    """``target``: of the pods, a number or the name of one; None: not known."""
+
     protocol: str
     node_port: int
+    target: int | str | None = None
+
+    def of(self, pod: Pod) -> int | None:
+        """Its number on a pod, which may name it."""
+        return pod.ports.get(self.target) if isinstance(self.target, str) else self.target
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,14 +103,23 @@ def pod(item: Any) -> Pod | None:
         owner=_text(inside(owners[0], "kind")) if owners else "",
         created=_text(inside(item, "metadata", "creationTimestamp")),
         host_address=_address(inside(item, "status", "hostIP")),
+        ports={
+            name: number
+            for container in items_of(inside(item, "spec", "containers"))
+            for one in items_of(inside(container, "ports"))
+            if (name := _text(inside(one, "name"))) and _is_port(number := inside(one, "containerPort"))
+        },
     )
 
 
 def service(item: Any) -> Service | None:
     """None for a service without a NodePort: of type ClusterIP (headless ones among them) or ExternalName."""
     namespace, name = _text(inside(item, "metadata", "namespace")), _text(inside(item, "metadata", "name"))
-    listed = [(_text(inside(one, "protocol")) or "TCP", inside(one, "nodePort")) for one in items_of(inside(item, "spec", "ports"))]
-    ports = tuple(Port(protocol, number) for protocol, number in listed if type(number) is int and 1 <= number <= 65535)
+    ports = tuple(
+        Port(_text(inside(one, "protocol")) or "TCP", number, _target(one))
+        for one in items_of(inside(item, "spec", "ports"))
+        if _is_port(number := inside(one, "nodePort"))
+    )
     if not namespace or not name or not ports or inside(item, "spec", "type") not in ("NodePort", "LoadBalancer"):
         return None
     families = [{"IPv4": 4, "IPv6": 6}.get(_text(family)) for family in items_of(inside(item, "spec", "ipFamilies"))]
@@ -113,6 +131,12 @@ def service(item: Any) -> Service | None:
         local=inside(item, "spec", "externalTrafficPolicy") == "Local",
         families=tuple(family for family in families if family),
     )
+
+
+def _target(port: Any) -> int | str | None:
+    """What the API fills in where it is not given is the port of the service itself."""
+    target = inside(port, "targetPort") or inside(port, "port")
+    return target if _is_port(target) or (isinstance(target, str) and target) else None
 
 
 def nodes_of(pods: Sequence[Pod]) -> list[Node]:
@@ -134,6 +158,10 @@ def inside(item: Any, *keys: str) -> Any:
 def items_of(value: Any) -> list:
     """The value, if it is a list; else none."""
     return value if isinstance(value, list) else []
+
+
+def _is_port(value: Any) -> bool:
+    return type(value) is int and 1 <= value <= 65535
 
 
 def _text(value: Any) -> str:

@@ -18,6 +18,7 @@ from typing import Any
 import yaml
 from ansible.module_utils.common.arg_spec import ArgumentSpecValidator
 
+from ansible_collections.fleet.stall.plugins.plugin_utils import endpoints
 from ansible_collections.fleet.stall.plugins.plugin_utils.text import printable
 
 PREFIX = "stall_"
@@ -196,6 +197,9 @@ def _services_are_complete(values: dict[str, Any]) -> Iterator[str]:
                 yield f"{where} has {key} {_shown(service[key])}: it must be from 1 to 65535."
         if not service["path"].startswith("/") or re.search(r"[\x00-\x20\x7f]", service["path"]):
             yield f"{where} has path {_shown(service['path'])}: it must begin with '/' and hold no space or control character."
+        for text in service["endpoints"]:
+            if endpoints.parse(text) is None:
+                yield f"{where} has the endpoint {_shown(text)}: give an address and a port, such as 10.244.4.10:8080 or [fd00::1]:8080."
         if len(service["request"]) > 1000:
             yield f"{where} has a request of {len(service['request'])} characters: it must be 1000 at most."
 

@@ -8,8 +8,10 @@ import os
 import platform
 import subprocess
 import sys
-from collections.abc import Iterator
+import traceback
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
+from typing import Any
 
 from tests.lab import topology
 
@@ -37,21 +39,46 @@ def slot(directory: Path) -> int:
     return next(record.slot for record in state.records() if Path(record.directory).resolve() == directory.resolve())
 
 
+def on_two_hosts() -> dict[str, Any]:
+    with raised(hosts=2) as (_, lab):
+        return {"prober": probers.compare(lab), "capture": observer_effect.compare(lab)}
+
+
+def on_a_screen() -> dict[str, Any]:
+    with raised(hosts=screen.HOSTS) as (directory, lab):
+        return {"screen": screen.compare(directory, [host.address for host in lab.hosts])}
+
+
+PARTS: dict[str, Callable[[], dict[str, Any]]] = {
+    "profiles": lambda: {"profiles": profiles.compare()},
+    "campaign": lambda: {"campaign": campaign.compare()},
+    "diagnosis": lambda: {"diagnosis": diagnosis.compare()},
+    "prober and capture": on_two_hosts,
+    "screen": on_a_screen,
+}
+
+
+def measured(parts: Mapping[str, Callable[[], dict[str, Any]]]) -> dict[str, Any]:
+    """The figures of all parts. One that fails costs its own alone: `failed` says what it ended with."""
+    figures: dict[str, Any] = {}
+    failed = {}
+    for name, part in parts.items():
+        try:
+            figures |= part()
+        except Exception as error:
+            traceback.print_exc()
+            failed[name] = f"{type(error).__name__}: {error}"
+    return {**figures, "failed": failed}
+
+
 def main() -> int:
     os.chdir(CHECKOUT)
-    figures: dict = {"machine": {"cpus": os.cpu_count(), "kernel": platform.release(), "python": platform.python_version()}}
-    figures["profiles"] = profiles.compare()
-    figures["campaign"] = campaign.compare()
-    figures["diagnosis"] = diagnosis.compare()
-    with raised(hosts=2) as (_, lab):
-        figures["prober"] = probers.compare(lab)
-        figures["capture"] = observer_effect.compare(lab)
-    with raised(hosts=screen.HOSTS) as (directory, lab):
-        figures["screen"] = screen.compare(directory, [host.address for host in lab.hosts])
+    machine = {"cpus": os.cpu_count(), "kernel": platform.release(), "python": platform.python_version()}
+    figures = {"machine": machine, **measured(PARTS)}
     text = json.dumps(figures, indent=2)
     (CHECKOUT / "bench.json").write_text(text + "\n")
     print(text)
-    return 0
+    return 1 if figures["failed"] else 0
 
 
 if __name__ == "__main__":

@@ -34,6 +34,7 @@ def plan(interval_ms: float, seconds: float) -> dict:
         "slow_call_ms": 10,
         "memory_stat": False,
         "connections": True,
+        "endpoints": [],
         "packets": [],
         "only_packets": False,
         "bytes_limit": 32 << 20,

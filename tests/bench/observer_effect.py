@@ -28,6 +28,7 @@ from . import measure, probers
 from .capturer import SET_UP_S
 
 ROUNDS = 5
+PATIENCE_S = 15
 SECONDS = 6
 INTERVAL_MS = 10
 SLACK_S = 1.0
@@ -129,7 +130,11 @@ def _running(line: list[str]) -> Iterator[None]:
         yield
     finally:
         process.terminate()
-        process.communicate(timeout=30)
+        try:
+            process.communicate(timeout=PATIENCE_S)
+        except subprocess.TimeoutExpired:  # a bpftrace that does not come to an end, once in some hundred
+            process.kill()
+            process.communicate()
 
 
 def _median_us(lab: Topology, source: str, address: str) -> float:

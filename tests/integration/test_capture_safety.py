@@ -64,6 +64,7 @@ def plan(run: str, seconds: float) -> dict:
         "slow_call_ms": 10,
         "memory_stat": False,
         "connections": False,
+        "endpoints": [],
         "packets": [],
         "only_packets": False,
         "bytes_limit": 16 << 20,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from . import services, topology
+from . import overlay, services, topology
 from .topology import Topology
 
 RATES = {
@@ -69,7 +69,7 @@ def common_variables(lab: Topology, directory: Path) -> dict:
         **(VM_RATES if lab.virtual else RATES),
     }
     if lab.nodes:
-        variables |= {"stall_node_group": "kube_nodes", "stall_services": pod_services(lab.pod_node)}
+        variables |= {"stall_node_group": "kube_nodes", "stall_services": pod_services(lab)}
     if lab.virtual:
         variables["stall_cause_dirs"] = [str(CAUSES)]
     elif lab.nodes:
@@ -77,11 +77,15 @@ def common_variables(lab: Topology, directory: Path) -> dict:
     return variables
 
 
-def pod_services(backend: str) -> list[dict]:
-    http, line = services.NODE_PORTS
+def pod_services(lab: Topology) -> list[dict]:
+    address = overlay.pod_address(lab.host(lab.pod_node))
+    http, line = (
+        {"node_port": node_port, "backend": lab.pod_node, "endpoints": [f"{address}:{port}"]}
+        for node_port, port in services.NODE_PORTS.items()
+    )
     return [
-        {"name": "web", "protocol": "http", "node_port": http, "path": "/", "backend": backend},
-        {"name": "line", "protocol": "tcp", "node_port": line, "request": "ping\n", "backend": backend},
+        {"name": "web", "protocol": "http", "path": "/", **http},
+        {"name": "line", "protocol": "tcp", "request": "ping\n", **line},
     ]
 
 

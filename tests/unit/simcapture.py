@@ -226,10 +226,12 @@ def attributed(
     control=None,
     silent=False,
     taps=None,
+    endpoints=None,
 ):
     """The findings of two windows with the same fault, and a capture in the second. `capture`: a Capture, or what came instead of one.
 
-    `silent`: no host that probes has a result of the second. `taps`: given, packets were asked for; captures of those that probe.
+    `silent`: no host that probes has a result of the second. `endpoints`: by service, where it listens. `taps`: given, packets were asked
+    for; captures of those that probe.
     """
     captured = ((host, "suspect"), *([(CONTROL, "control")] if control else []))
     in_capture = stalls if in_capture is None else in_capture
@@ -242,6 +244,9 @@ def attributed(
     if taps is not None:
         used = {**second["run"]["parameters"], "capture_packets": True}
         second, captures = {**second, "run": {**second["run"], "parameters": used}}, {**captures, **taps}
+    if endpoints:
+        services = [{**service, "endpoints": endpoints.get(service["name"], [])} for service in second["run"]["parameters"]["services"]]
+        second = {**second, "run": {**second["run"], "parameters": {**second["run"]["parameters"], "services": services}}}
     before = json.dumps(found, sort_keys=True)
     built = attribute.build(found, second, during, captures, catalogue(), (first, evidence))
     assert json.dumps(found, sort_keys=True) == before, "the findings given are left as they are"

@@ -2,7 +2,6 @@
 
 import pytest
 
-from ansible_collections.fleet.stall.plugins.plugin_utils import application
 from tests.unit.simcapture import IDLE, NAPI, READER, STALLS, SWAPPER, USER, Capture, row
 
 
@@ -64,10 +63,20 @@ def spans(before=0.1, after=0.1, stalls=STALLS, polled=(0, 30)):
 IN_STALLS = spans()
 
 
-def late(processes=None, connections=(CONNECTION,), observe=None, sampled=("batch-job", 7000, 7000), also=None, when=IN_STALLS, **changes):
+def late(
+    processes=None,
+    connections=(CONNECTION,),
+    observe=None,
+    sampled=("batch-job", 7000, 7000),
+    also=None,
+    when=IN_STALLS,
+    endpoints=None,
+    **changes,
+):
     """The row of the host, where a task runs out its quota just before each of twelve late answers of the service `web` (pid 8000).
 
-    `also`: what else the capture has; `when`: the row of the group /pod in its `throttled`, None: not measured.
+    `also`: what else the capture has; `endpoints`: by service, where it listens; `when`: the row of the group /pod in its `throttled`,
+    None: not measured.
     """
     capture = Capture(more={"processes": processes or {}, "connections": list(connections)}, **changes)
     for start, _length in STALLS if sampled else []:
@@ -75,7 +84,7 @@ def late(processes=None, connections=(CONNECTION,), observe=None, sampled=("batc
     if also:
         also(capture)
     capture.more["throttled"] = [when(capture)] if when else None
-    return row(capture, component="app:web", host="node-b1-1", observe=observe or throttled(pod=LOST))
+    return row(capture, component="app:web", host="node-b1-1", observe=observe or throttled(pod=LOST), endpoints=endpoints)
 
 
 def confidence(found, cause="cfs-throttle"):
@@ -161,12 +170,20 @@ def test_who_serves_is_who_has_the_connections_of_the_stalled_flows(peer, served
     assert found["capture"]["confidence"] in ("low", None) and (confidence(found) or "suspected") == "suspected"
 
 
-@pytest.mark.parametrize(
-    ("text", "same"),
-    [("[::ffff:192.0.2.7]", "192.0.2.7"), ("[2001:DB8::0:1]", "2001:db8::1"), ("fe80::1%eth0", "fe80::1"), ("name", None), (None, None)],
-)
-def test_an_address_as_it_is_compared(text, same):
-    assert application.canonical(text) == same
+@pytest.mark.parametrize(("listens", "sure"), [("10.244.4.10:8080", True), ("10.244.4.11:8080", False), ("10.244.4.10:8081", False)])
+def test_who_serves_in_a_pod_is_who_has_the_connections_to_its_endpoint(listens, sure):
+    """The NodePort's NAT has changed both of their ends."""
+    within = CONNECTION | {"local": "10.244.4.10:8080", "peer": "10.244.4.1:61234"}
+    found = late(IN_POD, [within], endpoints={"web": [listens]})
+    assert (found["trigger"]["comm"], found["capture"]["confidence"]) == ("batch-job", "medium" if sure else "low")
+    assert ("its control group /pod was out of CPU quota" in found["capture"]["sentence"]) is sure
+
+
+def test_an_endpoint_tells_better_than_a_port():
+    others = [CONNECTION | {"pid": 9000 + number, "comm": "other"} for number in range(3)]
+    within = CONNECTION | {"local": "[::ffff:10.244.4.10]:8080", "peer": "10.244.4.1:61234"}
+    found = late(IN_POD, [*others, within], observe={"throttled": {}}, endpoints={"web": ["10.244.4.10:8080"]})
+    assert [(culprit["comm"], culprit["pid"]) for culprit in found["capture"]["culprits"]] == [("web", 8000)]
 
 
 UNTRACED = ("The application was late, and no trace shows how its packets were handled", "no trace shows how its packets were handled")

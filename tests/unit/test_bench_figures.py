@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.bench import __main__ as bench
 from tests.bench import campaign, diagnosis
 
 SUSPECT, CONTROL = {"role": "suspect", "status": "measured"}, {"role": "control", "status": "measured"}
@@ -82,3 +83,8 @@ def test_the_benches_find_the_collection_by_themselves():
     line = [sys.executable, "-c", "import tests.bench.__main__"]
     done = subprocess.run(line, cwd=Path(__file__).resolve().parents[2], env=plain, capture_output=True, text=True, check=False)
     assert (done.returncode, done.stderr) == (0, "")
+
+
+def test_a_bench_that_fails_costs_its_own_figures_alone():
+    found = bench.measured({"one": lambda: {"a": 1}, "two": lambda: {"b": 1 / 0}, "three": lambda: {"c": 3}})
+    assert found == {"a": 1, "c": 3, "failed": {"two": "ZeroDivisionError: division by zero"}}

@@ -106,11 +106,11 @@ def test_handled_rows_next_to_the_end_of_the_gap_stay():
     assert found["omitted"] == {"handled": 88}
 
 
-@pytest.mark.parametrize(("limit", "worst", "of_prober"), [(30000, 100, 20), (2200, 15, 20), (300, 0, 0)])
-def test_of_the_connections_the_worst_stay_and_those_that_tell_who_serves(limit, worst, of_prober):
+@pytest.mark.parametrize(("limit", "worst", "telling"), [(30000, 100, 20), (2200, 15, 20), (300, 0, 0)])
+def test_of_the_connections_the_worst_stay_and_those_that_tell_who_serves(limit, worst, telling):
     """These come last, as they need not fare badly."""
     chance = random.Random(1)
-    rows = [{"local": f"10.0.0.1:{chance.randrange(2**16)}", "peer": str(chance.random()), "of_prober": at >= 100} for at in range(120)]
+    rows = [{"local": f"10.0.0.1:{chance.randrange(2**16)}", "peer": str(chance.random()), "tells": at >= 100} for at in range(120)]
     found = unpacked(encoding.encode(dict(result(), connections=copy.deepcopy(rows)), limit))
-    assert found["connections"] == rows[:worst] + rows[100 : 100 + of_prober]
-    assert found["omitted"].get("connections", 0) == 120 - worst - of_prober
+    assert found["connections"] == rows[:worst] + rows[100 : 100 + telling]
+    assert found["omitted"].get("connections", 0) == 120 - worst - telling

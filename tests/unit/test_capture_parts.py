@@ -50,6 +50,7 @@ PLAN = {
     "slow_call_ms": 10,
     "memory_stat": True,
     "connections": True,
+    "endpoints": [],
     "packets": [],
     "only_packets": False,
     "bytes_limit": 1 << 24,
@@ -90,6 +91,9 @@ def test_sound_plans(change):
         ({"flows": [dict(FLOW, port=70000)]}, "flow 1: port is 70000"),
         ({"flows": [dict(FLOW, source_address="1.2.3")]}, "source_address is '1.2.3'"),
         ({"flows": [dict(FLOW, interval_ms=0)]}, "interval_ms is 0"),
+        ({"endpoints": None}, "plan.endpoints is None"),
+        ({"endpoints": [["10.0.0.1", 0]]}, "plan.endpoints is [['10.0.0.1', 0]]"),
+        ({"endpoints": [["web", 80]]}, "plan.endpoints is [['web', 80]]"),
         ({"flows": [FLOW] * 501}, "at most 500"),
     ],
 )
@@ -307,12 +311,14 @@ def test_who_matters_is_known_however_many_were_met_before(monkeypatch):
 def test_who_has_a_connection_is_known_by_name_and_group(monkeypatch):
     own = os.getpid()
     rows = [{"local": "192.0.2.2:80", "pid": pid} for pid in (own, own, None)]
-    monkeypatch.setattr(session.connections, "survey", lambda asked: {"rows": rows, "seen": 3, "complete": True})
+    found = {"rows": rows, "seen": 3, "complete": True, "unseen": "a pod was out of reach"}
+    monkeypatch.setattr(session.connections, "survey", lambda asked, endpoints: found)
     looking = session.Session.__new__(session.Session)
     met = []
-    looking.plan, looking.throttle = {"flows": []}, types.SimpleNamespace(meet=met.append)
+    looking.plan, looking.throttle = {"flows": [], "endpoints": []}, types.SimpleNamespace(meet=met.append)
     looking.witness, looking.capabilities, looking.warnings = witness.Witness(), {}, []
     looking._look_at_connections()
     assert looking.connections == rows and list(looking.witness.processes) == [own]
+    assert looking.warnings == ["a pod was out of reach"]
     known = looking.witness.processes[own]
     assert known["comm"] and met == [{known["cpu_cgroup"] or known["cgroup"]} - {None}]

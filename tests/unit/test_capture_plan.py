@@ -122,6 +122,19 @@ def test_every_plan_is_one_that_its_module_takes(manifest):
         assert plan["token"] == observe[plan["host"]]["token"]
 
 
+def test_each_host_is_told_where_services_listen(manifest):
+    """Which of these are its own, it sees itself."""
+    services = [
+        {"name": "web", "endpoints": ["10.1.0.1:80", "[fd00::1]:80", "10.1.0.1:80"]},
+        {"name": "line", "endpoints": ["nonsense", "10.1.0.2:81"]},
+        {"name": "old"},
+    ]
+    named = {**manifest, "run": {**manifest["run"], "parameters": {**manifest["run"]["parameters"], "services": services}}}
+    for plan in capture_plan.capture_plans(named, {}).values():
+        assert plan["endpoints"] == [["10.1.0.1", 80], ["fd00::1", 80], ["10.1.0.2", 81]]
+        assert capture_module.problems({**plan, "dispatched_at": 190.0}) == []
+
+
 def test_packets_are_recorded_on_both_ends_of_the_flows_to_suspects_and_by_nobody_unasked(first, manifest):
     assert manifest["run"]["taps"] == [] and not any(plan["packets"] for plan in capture_plan.capture_plans(manifest, {}).values())
     made = recorded(first)

@@ -46,7 +46,7 @@ def test_a_connection_of_the_kernel():
         "retransmits": 9,
         "unread_bytes": 4096,
         "unacked": 3,
-        "of_prober": False,
+        "tells": False,
     }
 
 
@@ -170,7 +170,7 @@ def seen(monkeypatch, *ends):
     monkeypatch.setattr(connections.netlink, "dump", lambda kind, number, question, left: answer if question[0] == socket.AF_INET else [])
     rows = connections.survey(1, {(CLIENT, 80)})["rows"]
     ends = [(int(row["local"].rpartition(":")[2]), int(row["peer"].partition(":")[0].rpartition(".")[2])) for row in rows]
-    assert [row["of_prober"] for row in rows] == [client == CLIENT[3] for _port, client in ends]
+    assert [row["tells"] for row in rows] == [client == CLIENT[3] for _port, client in ends]
     return ends
 
 

@@ -211,7 +211,7 @@ def test_names_are_told_apart_and_kept_short():
 
 
 def test_the_inventory_stands_and_learns_where_its_pods_run():
-    mine = {"name": "shop", "protocol": "http", "node_port": 30080, "target": None, "port": None, "backend": None}
+    mine = {"name": "shop", "protocol": "http", "node_port": 30080, "target": None, "port": None, "backend": None, "endpoints": []}
     found = layers(pods=[ON_1, pod("d", "n2", "10.1.1.9", app="db")], services=[WEB, service("db", ("TCP", 30306), app="db")])
     _hosts, services = kubernetes.merge(found, HOSTS, [mine])
     assert [(one["name"], one["backend"]) for one in services] == [("shop", "n1")]
@@ -219,6 +219,32 @@ def test_the_inventory_stands_and_learns_where_its_pods_run():
     assert services[0]["backend"] == "n3"
     _hosts, services = kubernetes.merge(found, HOSTS, [{**mine, "node_port": None, "target": "n3", "port": 5432}])
     assert [one["name"] for one in services] == ["shop", "shop.db", "shop.web"]
+
+
+@pytest.mark.parametrize(
+    ("target", "ends"),
+    [
+        ((8080,), ["10.1.0.1:8080", "10.1.0.2:8080", "[fd00::2]:8080"]),
+        (("http",), ["10.1.0.1:8081", "10.1.0.2:8082", "[fd00::2]:8082"]),
+        (("metrics",), ["10.1.0.2:9090", "[fd00::2]:9090"]),
+        (("no such name",), []),
+        ((0,), ["10.1.0.1:80", "10.1.0.2:80", "[fd00::2]:80"]),
+        ((), ["10.1.0.1:80", "10.1.0.2:80", "[fd00::2]:80"]),
+        (({},), ["10.1.0.1:80", "10.1.0.2:80", "[fd00::2]:80"]),
+    ],
+)
+def test_where_the_pods_of_a_nodeport_listen(target, ends):
+    """By number, or by the name that each pod has for it."""
+    pods = [
+        pod("a", "ip-1", "10.1.0.1", ports={"http": 8081}),
+        pod("b", "ip-1", "10.1.0.2", "fd00::2", ports={"http": 8082, "metrics": 9090, "odd": "x"}),
+    ]
+    found = layers(pods=pods, services=[service("web", ("TCP", 30080, *target))])
+    assert found.endpoints == {30080: ends} and found.services[0]["endpoints"] == ends
+    mine = {"name": "shop", "node_port": 30080, "backend": "n1", "endpoints": []}
+    given = {**mine, "name": "given", "endpoints": ["10.1.0.9:1"]}
+    _hosts, services = kubernetes.merge(found, HOSTS, [mine, given])
+    assert [one["endpoints"] for one in services] == [ends, ["10.1.0.9:1"]]
 
 
 def test_the_mesh_gets_its_layers_from_the_cluster():

@@ -68,6 +68,7 @@ def test_values_take_their_type_as_ansible_gives_it(raw, name, value):
         ({"stall_services": [{"name": "a", "protocol": "syn", "target": "x", "port": 1}]}, ["'a' has protocol 'syn'", "node_port"]),
         ({"stall_services": [SERVICE, SERVICE]}, ["'web' is there more than once"]),
         ({"stall_services": [{**SERVICE, "node_port": 70000}]}, ["'web' has node_port 70000"]),
+        ({"stall_services": [{**SERVICE, "endpoints": ["10.244.4.10"]}]}, ["'web' has the endpoint '10.244.4.10'", "10.244.4.10:8080"]),
         ({"stall_services": [{**SERVICE, "path": "/ HTTP/1.1\r\nX:"}]}, ["'web' has path", "control character"]),
         ({"stall_services": [{**SERVICE, "name": "a\x1b[31m"}]}, ["a\\x1b[31m"]),
         ({"stall_services": [{"nam": "a"}]}, ["stall_services", "nam"]),

@@ -3,9 +3,9 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """The established TCP connections that look worst, without sending a packet: stalls of real clients show in them.
 
-Asked over NETLINK_SOCK_DIAG (linux/sock_diag.h, linux/inet_diag.h; struct tcp_info: linux/tcp.h), in this network namespace only:
-those of pods are in theirs. The kernel hands out some 32 kB at a time and locks one connection at a time; it still walks its whole table,
-so the dump is bounded in time and rows. Nothing is asked that would make the kernel load a module.
+Asked over NETLINK_SOCK_DIAG (linux/sock_diag.h, linux/inet_diag.h; struct tcp_info: linux/tcp.h), in this network namespace, and for
+connections to the endpoints of services in those of their pods. The kernel hands out some 32 kB at a time and locks one connection at a
+time; it still walks its whole table, so the dump is bounded in time and rows. Nothing is asked that would make the kernel load a module.
 """
 
 import heapq
@@ -15,9 +15,11 @@ import os
 import socket
 import struct
 import time
-from typing import Any, Dict, Iterable, Iterator, List, NamedTuple, Optional, Set, Tuple
+from functools import partial
+from typing import Any, Dict, Iterable, Iterator, List, NamedTuple, Optional, Sequence, Set, Tuple
 
 from ansible_collections.fleet.stall.plugins.module_utils import netlink
+from ansible_collections.fleet.stall.plugins.module_utils.capture import namespaces
 from ansible_collections.fleet.stall.plugins.module_utils.counters.source import Unavailable, text_or_none
 
 SOCK_DIAG, SOCK_DIAG_BY_FAMILY = 4, 20
@@ -40,11 +42,15 @@ MOST_OWN = 20
 REQUESTS = ("tcp_kept", "http_kept", "http_new")
 
 
-class Connection(NamedTuple):
-    """One row of the kernel's answer; ends are (packed address, port), times in us, None where the kernel does not tell."""
+# Packed address, port
+End = Tuple[bytes, int]
 
-    local: Tuple[bytes, int]
-    peer: Tuple[bytes, int]
+
+class Connection(NamedTuple):
+    """One row of the kernel's answer; times in us, None where the kernel does not tell."""
+
+    local: End
+    peer: End
     inode: int
     rtt_us: Optional[int]
     min_rtt_us: Optional[int]
@@ -53,28 +59,42 @@ class Connection(NamedTuple):
     unacked: Optional[int]
 
 
-def survey(limit: int = 50, asked: Iterable[Tuple[bytes, int]] = ()) -> Dict[str, Any]:
-    """{rows [{local, peer, pid, comm, rtt_ms, min_rtt_ms, retransmits, unread_bytes, unacked, of_prober}], seen, complete}; worst first.
+def survey(limit: int = 50, asked: Iterable[End] = (), endpoints: Iterable[End] = ()) -> Dict[str, Any]:
+    """{rows [{local, peer, pid, comm, rtt_ms, min_rtt_ms, retransmits, unread_bytes, unacked, tells}], seen, complete, unseen}.
 
-    retransmits: since the connection began; unacked: segments on their way; unread_bytes: arrived, but not read by the process. `complete`
-    is False where a bound left connections unseen. pid and comm are null for sockets whose process was not found in time. Those of the
-    clients in `asked` (see there), which are marked `of_prober`, come last if they are not among the worst.
+    The worst come first. retransmits: since the connection began; unacked: segments on their way; unread_bytes: arrived, but not read by
+    the process. pid and comm are null for sockets whose process was not found in time. Those of the clients in `asked` (see there), and
+    those with an end in `endpoints`, here or in a pod, tell who serves: they come last if they are not among the worst. `complete` is False
+    where a bound left connections unseen; `unseen`: why those of pods could not be looked at, None if they could.
     Raises Unavailable with reason and remedy.
     """
     _must_not_load("tcp_diag")
     _must_not_load("inet_diag")
-    seen = Seen(asked)
+    endpoints = set(endpoints)
+    seen = Seen(asked, endpoints)
     worst = heapq.nlargest(limit, seen, key=badness)
-    chosen = worst + [connection for connection in seen.own() if connection not in worst]
+    pods = namespaces.visit({address for address, _port in endpoints}, partial(_served, endpoints)) if endpoints else namespaces.NONE
+    chosen = worst + [connection for connection in seen.own() if connection not in worst] + pods.found[:MOST_OWN]
     owners = _owners({connection.inode for connection in chosen if connection.inode})
     return {
-        "rows": [row_of(connection, owners.get(connection.inode), seen.is_own(connection)) for connection in chosen],
+        "rows": [row_of(connection, owners.get(connection.inode), seen.tells(connection)) for connection in chosen],
         "seen": seen.count,
         "complete": seen.complete,
+        "unseen": pods.reason,
     }
 
 
-def asked_by(flows: Iterable[Dict[str, Any]]) -> Set[Tuple[bytes, int]]:
+def _served(endpoints: Set[End]) -> List[Connection]:
+    """The connections to these ends in the network namespace in which it is called."""
+    return [connection for connection in Seen() if connection.local in endpoints]
+
+
+def ends(pairs: Iterable[Sequence[Any]]) -> Set[End]:
+    """The endpoints of a capture plan."""
+    return {(_unmapped(ipaddress.ip_address(address).packed), port) for address, port in pairs}
+
+
+def asked_by(flows: Iterable[Dict[str, Any]]) -> Set[End]:
     """(address of the client, port that it asks) of the flows of a capture plan that ask a service, where the address is known."""
     return {
         (_unmapped(ipaddress.ip_address(flow["source_address"]).packed), flow["port"])
@@ -86,25 +106,26 @@ def asked_by(flows: Iterable[Dict[str, Any]]) -> Set[Tuple[bytes, int]]:
 class Seen:
     """The established connections of both families, within the bounds."""
 
-    def __init__(self, asked: Iterable[Tuple[bytes, int]] = ()) -> None:
+    def __init__(self, asked: Iterable[End] = (), endpoints: Iterable[End] = ()) -> None:
         self.count = 0
         self.complete = True
-        self._asked = set(asked)
+        self._asked, self._endpoints = set(asked), set(endpoints)
         self._clients = {address for address, _port in self._asked}
         self._exact: List[Connection] = []
         self._others: List[Connection] = []
 
     def own(self) -> List[Connection]:
-        """Those of the clients, on the ports that they ask before others."""
+        """Those to endpoints, and of the clients, on the ports that they ask before others."""
         return (self._exact + self._others)[:MOST_OWN]
 
-    def is_own(self, found: Connection) -> bool:
-        """Whether it is of one of the clients."""
-        return found.peer[0] in self._clients
+    def tells(self, found: Connection) -> bool:
+        """Whether it tells who serves."""
+        return found.peer[0] in self._clients or found.local in self._endpoints
 
     def _keep(self, found: Connection) -> None:
-        if self.is_own(found):
-            kept = self._exact if (found.peer[0], found.local[1]) in self._asked else self._others
+        if self.tells(found):
+            is_exact = (found.peer[0], found.local[1]) in self._asked or found.local in self._endpoints
+            kept = self._exact if is_exact else self._others
             if len(kept) < MOST_OWN:
                 kept.append(found)
 
@@ -184,7 +205,7 @@ def badness(connection: Connection) -> float:
     return math.log2(ratio) + math.log2(1 + (connection.retransmits or 0)) + math.log2(1 + connection.unread_bytes / 4096)
 
 
-def row_of(connection: Connection, pid: Optional[int], of_prober: bool = False) -> Dict[str, Any]:
+def row_of(connection: Connection, pid: Optional[int], tells: bool = False) -> Dict[str, Any]:
     """A row of `connections` in capture.json."""
     return {
         "local": _spelled(*connection.local),
@@ -196,7 +217,7 @@ def row_of(connection: Connection, pid: Optional[int], of_prober: bool = False) 
         "retransmits": connection.retransmits,
         "unread_bytes": connection.unread_bytes,
         "unacked": connection.unacked,
-        "of_prober": of_prober,
+        "tells": tells,
     }
 
 

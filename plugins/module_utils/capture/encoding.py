@@ -16,8 +16,9 @@ Step = Callable[[Dict[str, Any]], None]
 def encode(found: Dict[str, Any], limit: int = WIRE_BYTES) -> bytes:
     """The capture as gzip JSON, of which the base64 is at most `limit` bytes long. What was left out: `omitted` {part: n}.
 
-    Left out in this order: the packets, folded stacks but the most frequent, connections that are not the probers', throttled groups, runs
-    far from gaps, short slow calls, when flows were heard but the longest, rows of backlogs, runs but the longest, gaps but the longest.
+    Left out in this order: the packets, folded stacks but the most frequent, connections that do not tell who serves, throttled groups,
+    runs far from gaps, short slow calls, when flows were heard but the longest, rows of backlogs, runs but the longest, gaps but
+    the longest.
     """
     steps = _steps()
     enough, too_few = len(steps), -1
@@ -91,9 +92,9 @@ def _keep(found: Dict[str, Any], part: str, most: int) -> None:
 
 
 def _fewer_connections(found: Dict[str, Any], most: int) -> None:
-    """The worst, and those that tell who serves the probers."""
+    """The worst, and those that tell who serves."""
     rows = found.get("connections") or []
-    kept = rows[:most] + [row for row in rows[most:] if row.get("of_prober")]
+    kept = rows[:most] + [row for row in rows[most:] if row.get("tells")]
     _count(found, "connections", len(rows) - len(kept))
     found["connections"] = kept
 

@@ -34,6 +34,9 @@ def problems(plan: Dict[str, Any]) -> List[str]:
     for name in SWITCHES:
         if not isinstance(plan.get(name), bool):
             found.append(f"plan.{name} is {plan.get(name)!r}: give true or false")
+    ends = plan.get("endpoints")
+    if not isinstance(ends, list) or not all(map(_endpoint, ends)):
+        found.append(f"plan.endpoints is {ends!r:.80}: give a list of [address, port] of services, [] for none")
     found += _flows_problems("flows", plan.get("flows"), "arrive at this host")
     found += _flows_problems("packets", plan.get("packets"), "tcpdump is to record, [] for none")
     return found or _window_problems(plan)
@@ -88,6 +91,10 @@ def _window_problems(plan: Dict[str, Any]) -> List[str]:
 
 def _positive(value: Any) -> bool:
     return isinstance(value, (int, float)) and not isinstance(value, bool) and math.isfinite(value) and value > 0
+
+
+def _endpoint(value: Any) -> bool:
+    return isinstance(value, list) and len(value) == 2 and _address(value[0]) and _port(value[1])
 
 
 def _port(value: Any) -> bool:

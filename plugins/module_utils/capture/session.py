@@ -189,7 +189,7 @@ class Session:
 
     def _look_at_connections(self) -> None:
         try:
-            found = connections.survey(asked=connections.asked_by(self.plan["flows"]))
+            found = connections.survey(asked=connections.asked_by(self.plan["flows"]), endpoints=connections.ends(self.plan["endpoints"]))
             self.connections = found["rows"]
             owners = [self.witness.meet(pid) for pid in {row["pid"] for row in self.connections} - {None}]
             self.throttle.meet({owner["cpu_cgroup"] or owner["cgroup"] for owner in owners} - {None})
@@ -197,6 +197,7 @@ class Session:
                 None if found["complete"] else f"only {found['seen']} connections were looked at: there was no time or no room for the rest"
             )
             self.capabilities["connections"] = sockets.capability(True, "sock_diag", partly)
+            self.warnings += filter(None, [found["unseen"]])
             if partly:
                 self.connections_omitted = found["seen"] - len(found["rows"])
                 self.warnings.append(partly)
