@@ -14,7 +14,7 @@ from dataclasses import replace
 from typing import Any, NamedTuple
 
 from ansible_collections.fleet.stall.plugins.plugin_utils import classes, endpoints, quota, slow_calls
-from ansible_collections.fleet.stall.plugins.plugin_utils.culprits import (
+from ansible_collections.fleet.stall.plugins.plugin_utils.culprit import (
     FEW_EVENTS,
     STACKS_KEPT,
     SURE_EVENTS,

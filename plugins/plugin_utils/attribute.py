@@ -25,7 +25,7 @@ from ansible_collections.fleet.stall.plugins.plugin_utils import (
 )
 from ansible_collections.fleet.stall.plugins.plugin_utils import causes as catalogue_of_causes
 from ansible_collections.fleet.stall.plugins.plugin_utils.capture_window import Window
-from ansible_collections.fleet.stall.plugins.plugin_utils.culprits import Culprit
+from ansible_collections.fleet.stall.plugins.plugin_utils.culprit import Culprit
 from ansible_collections.fleet.stall.plugins.plugin_utils.stalls_join import SLACK_NS
 from ansible_collections.fleet.stall.plugins.plugin_utils.text import printable
 from ansible_collections.fleet.stall.plugins.plugin_utils.timeline import EXPLAINED, Explained, explain

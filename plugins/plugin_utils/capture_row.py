@@ -9,7 +9,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from ansible_collections.fleet.stall.plugins.plugin_utils import rows
-from ansible_collections.fleet.stall.plugins.plugin_utils.culprits import Culprit
+from ansible_collections.fleet.stall.plugins.plugin_utils.culprit import Culprit
 from ansible_collections.fleet.stall.plugins.plugin_utils.stalls_join import MS
 from ansible_collections.fleet.stall.plugins.plugin_utils.timeline import Explained
 

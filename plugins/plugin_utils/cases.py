@@ -11,7 +11,7 @@ from typing import Any
 
 from ansible_collections.fleet.stall.plugins.plugin_utils import facts
 from ansible_collections.fleet.stall.plugins.plugin_utils.case import is_number
-from ansible_collections.fleet.stall.plugins.plugin_utils.culprits import Culprit
+from ansible_collections.fleet.stall.plugins.plugin_utils.culprit import Culprit
 from ansible_collections.fleet.stall.plugins.plugin_utils.stalls_join import MS
 from ansible_collections.fleet.stall.plugins.plugin_utils.timeline import Explained
 

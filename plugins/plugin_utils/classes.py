@@ -39,6 +39,7 @@ _UNLOCK = re.compile(
 _SYSCALL = re.compile(
     r"\A(?:__(?:x64|arm64|s390x?|ia32|riscv|powerpc)_(?:compat_)?sys_|__se_(?:compat_)?sys_|__do_(?:compat_)?sys_|ksys_|sys_|SyS_)(\w+)\Z"
 )
+_WORKER = "process_one_work"
 _NO_CALL = frozenset(("enter", "exit", "call"))
 
 
@@ -63,6 +64,13 @@ def vector(stack: str) -> str | None:
 def is_receiving(stack: str) -> bool:
     """Whether a stack is in the handling of received packets."""
     return bool(_RECEIVING.intersection(frames(stack)))
+
+
+def work(stack: str) -> str | None:
+    """What a worker of the kernel's work queues does in a stack (kernel/workqueue.c, process_one_work)."""
+    names = frames(stack)
+    at = names.index(_WORKER) + 1 if _WORKER in names else len(names)
+    return names[at] if at < len(names) else None
 
 
 def is_unlock(stack: str) -> bool:

@@ -13,7 +13,7 @@ from typing import Any
 
 from ansible_collections.fleet.stall.plugins.module_utils.capture.stacks import AFTER_NS, BEFORE_NS, MOST_ELSEWHERE, Windows
 from ansible_collections.fleet.stall.plugins.plugin_utils import classes
-from ansible_collections.fleet.stall.plugins.plugin_utils.culprits import Culprit
+from ansible_collections.fleet.stall.plugins.plugin_utils.culprit import Culprit
 from ansible_collections.fleet.stall.plugins.plugin_utils.stalls_join import MS
 from ansible_collections.fleet.stall.plugins.plugin_utils.text import printable
 from ansible_collections.fleet.stall.plugins.plugin_utils.timeline import EXPLAINED
@@ -101,6 +101,8 @@ def _alike(culprit: Culprit) -> Callable[[Seen], bool]:
     """Whether a run does what the culprit does: the softirq; else a task of its name, in its system call, or where its stacks end."""
     if culprit.vector:
         return lambda run: _mostly(run, lambda stack: classes.vector(stack) == culprit.vector)
+    if culprit.work:
+        return lambda run: _mostly(run, lambda stack: classes.work(stack) == culprit.work)
     call = next((name for stack, _ in culprit.stacks if (name := classes.syscall(stack))), None)
     leaves = {leaf for stack, _ in culprit.stacks for leaf in classes.frames(stack)[-1:]}
     is_real_time = classes.is_real_time(culprit.policy)

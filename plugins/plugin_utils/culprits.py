@@ -11,66 +11,23 @@ from dataclasses import dataclass
 from statistics import median
 from typing import Any
 
-from ansible_collections.fleet.stall.plugins.plugin_utils import classes, slow_calls, usual
+from ansible_collections.fleet.stall.plugins.plugin_utils import classes, slow_calls, unsampled, usual
+from ansible_collections.fleet.stall.plugins.plugin_utils.culprit import (
+    FEW_EVENTS,
+    MOST_EVENTS,
+    STACKS_KEPT,
+    SURE_EVENTS,
+    Culprit,
+    identify,
+    is_enough,
+)
+from ansible_collections.fleet.stall.plugins.plugin_utils.due import Due
 from ansible_collections.fleet.stall.plugins.plugin_utils.stalls_join import MS, SLACK_NS
 from ansible_collections.fleet.stall.plugins.plugin_utils.timeline import EXPLAINED, NAMED, Explained, Run
-from ansible_collections.fleet.stall.plugins.plugin_utils.xray import IDLE_PID, Xray
+from ansible_collections.fleet.stall.plugins.plugin_utils.xray import Xray
 
-# So many stalls make a pattern; where there were fewer, all of them count, and for less
-SURE_EVENTS = 3
-# A culprit of so many of the stalls is beyond doubt
-MOST_EVENTS = 0.7
-# One of fewer stalls than this is doubtful beside others
-FEW_EVENTS = 0.3
-STACKS_KEPT = 200
 # Of these classes is what a task does in the kernel
 IN_KERNEL = ("T", "SI", "I")
-
-
-@dataclass(slots=True)
-class Culprit:
-    """``events``: stalls that it explains; ``held_ms``: that it kept the CPU in them; ``usual``: it runs as much while nothing stalls.
-
-    ``share``: mean share of its stalls, None where no samples tell; ``because``: sentences. ``pid`` None, ``pids`` many: a program that is
-    started anew each time. ``control``: whether a clear host has the same (control.py), a sentence. ``out_of_quota``: it is ``cgroup`` that
-    is to blame, and the process the one of it that ran most.
-    """
-
-    comm: str
-    pid: int | None
-    tid: int | None
-    klass: str | None
-    events: int
-    share: float | None
-    cpus: list[int]
-    held_ms: float
-    longest_ms: float
-    policy: str | None
-    vector: str | None
-    stacks: list[tuple[str, float]]
-    calls: list[dict[str, Any]]
-    confidence: str
-    usual: bool
-    because: list[str]
-    syscall: str | None
-    path: str | None = None
-    buffer: str | None = None
-    unit: str | None = None
-    container: str | None = None
-    cgroup: str | None = None
-    pids: tuple[int, ...] = ()
-    control: str = ""
-    out_of_quota: bool = False
-
-    def ran(self, run: Run | None) -> bool:
-        """Whether a run is its own."""
-        if run is None or self.vector or run.vector:
-            return run is not None and run.vector == self.vector
-        return run.task.pid in (self.pids or (self.pid,))
-
-    @property
-    def explains(self) -> bool:
-        return self.events > 0 and not self.usual
 
 
 def judge(explained: Sequence[Explained], capture: Mapping[str, Any], probed: tuple[int, int] = (0, 2**63)) -> list[Culprit]:
@@ -95,10 +52,11 @@ def judge(explained: Sequence[Explained], capture: Mapping[str, Any], probed: tu
     if not found:
         found = [_beside(seen, known) for seen in _together(looked)]
     if not found:
-        found = _by_handling(looked, capture)
+        found = unsampled.by_handling(looked, capture)
     if sum(culprit.events for culprit in found if culprit.confidence == "medium") >= MOST_EVENTS * len(looked):
         for culprit in found:
-            culprit.confidence = "high" if culprit.confidence == "medium" and culprit.events >= SURE_EVENTS else culprit.confidence
+            if culprit.confidence == "medium" and culprit.events >= SURE_EVENTS and not culprit.moved:
+                culprit.confidence = "high"
     for culprit in found:
         if culprit.confidence == "medium" and culprit.events < FEW_EVENTS * len(looked):
             culprit.confidence = "low"
@@ -113,10 +71,6 @@ class _Known:
     xray: Xray
     capture: Mapping[str, Any]
     probed: tuple[int, int]
-
-
-def is_enough(events: int, of: int) -> bool:
-    return events >= SURE_EVENTS or 2 * events >= of
 
 
 def _by_name(rest: Iterable[list[tuple[Explained, Run]]], of: int) -> list[list[tuple[Explained, Run]]]:
@@ -175,12 +129,17 @@ def _culprit(seen: list[tuple[Explained, Run]], known: _Known) -> Culprit:
         because=[],
         syscall=(calls[0]["call"] if calls else None) or call,
         pids=pids,
+        work=worst.work,
+        moved=2 * sum(one.moved for one, _ in seen) > len(seen),
     )
     is_traced = sum(one.gap is not None for one, _ in seen) >= MOST_EVENTS * len(seen)
     culprit.because.append(f"it kept CPU {_and(culprit.cpus)} for {100 * share:.0f}% of {len(seen)} of {len(known.looked)} stalls")
     if len(pids) > 1:
-        culprit.because.append(f"{len(pids)} processes of this name did, one after the other")
-    if is_traced:
+        who = f"workers of the kernel did, in {worst.work}" if worst.work else "processes of this name did, one after the other"
+        culprit.because.append(f"{len(pids)} {who}")
+    if culprit.moved:
+        culprit.because.append("the thread that handles the probes there had to wait for it, and drained them on another CPU")
+    elif is_traced:
         culprit.because.append("the trace shows that the delayed probes were handled there")
     culprit.usual = _is_usual(culprit, seen, known)
     culprit.confidence = _confidence(culprit, len(known.looked), is_traced)
@@ -193,7 +152,7 @@ def _confidence(culprit: Culprit, of: int, is_traced: bool) -> str:
         return "low"
     if culprit.events < SURE_EVENTS:
         return "medium" if culprit.events == of else "low"
-    return "high" if culprit.events >= MOST_EVENTS * of else "medium"
+    return "high" if culprit.events >= MOST_EVENTS * of and not culprit.moved else "medium"
 
 
 def _is_usual(culprit: Culprit, seen: list[tuple[Explained, Run]], known: _Known) -> bool:
@@ -207,81 +166,15 @@ def _is_usual(culprit: Culprit, seen: list[tuple[Explained, Run]], known: _Known
         vector=culprit.vector,
         kernel=culprit.klass in IN_KERNEL,
         syscall=next((name for stack, _ in culprit.stacks if (name := classes.syscall(stack))), None),
+        work=culprit.work,
     )
-    as_often, rates = usual.often(who, known.capture, known.xray)
+    due = Due(known.capture)
+    as_often, rates = usual.often(who, known.capture, known.xray, due)
     typical = EXPLAINED * median(run.ns for _, run in seen)
     stalls = [(one.start_ns - SLACK_NS, one.drain_ns + SLACK_NS) for one in known.looked]
-    apart, met_none = usual.runs_apart(who, known.xray, typical, stalls, known.probed)
+    apart, met_none = usual.runs_apart(who, known.xray, typical, stalls, known.probed, due)
     culprit.because += [sentence for sentence in (rates, met_none) if sentence]
     return as_often or apart >= len(seen)
-
-
-def _by_handling(looked: Sequence[Explained], capture: Mapping[str, Any]) -> list[Culprit]:
-    """Without samples: the process in whose context the last probes before each silence were handled, if it has slow calls as well."""
-    blind = [one for one in looked if one.note in ("no_samples", None) and one.before and one.blocker is None]
-    before = Counter(
-        one.before.pid for one in blind if one.before and one.before.pid != IDLE_PID and not classes.is_packet_thread(one.before.comm)
-    )
-    if not before:
-        return []
-    pid, count = before.most_common(1)[0]
-    if not is_enough(count, len(looked)):
-        return []
-    calls = slow_calls.of_process(capture, (pid,), [])
-    if not calls:
-        return []
-    seen = [one for one in blind if one.before and one.before.pid == pid]
-    task = seen[0].before
-    assert task is not None
-    culprit = Culprit(
-        comm=task.comm,
-        pid=pid,
-        tid=task.tid,
-        klass="T" if all(one.handler and classes.is_packet_thread(one.handler.comm) for one in seen) else None,
-        events=0,
-        share=None,
-        cpus=sorted({one.cpu for one in seen if one.cpu is not None}),
-        held_ms=0.0,
-        longest_ms=calls[0]["duration_ms"],
-        policy=None,
-        vector=None,
-        stacks=[],
-        calls=calls,
-        confidence="low",
-        usual=False,
-        because=[
-            f"the last probes before {count} of {len(looked)} stalls were handled in its context, and it has slow system calls",
-            "no CPU samples say what it did meanwhile",
-        ],
-        syscall=calls[0]["call"],
-    )
-    identify(culprit, capture)
-    return [culprit]
-
-
-def identify(culprit: Culprit, capture: Mapping[str, Any]) -> None:
-    """Unit, container and cgroup of the process; file and buffer of its calls."""
-    processes = capture.get("processes")
-    known = culprit.pids if culprit.pid is None else (culprit.pid, culprit.tid)
-    rows = [row for pid in known if isinstance(row := processes.get(str(pid)), Mapping)] if isinstance(processes, Mapping) else []
-    if rows and not culprit.vector:
-        rows = rows if culprit.pid is None else rows[:1]
-        culprit.unit, culprit.container, culprit.cgroup = (_agreed(rows, key) for key in ("unit", "container", "cgroup"))
-        culprit.policy = culprit.policy or _agreed(rows, "policy")
-    for call in culprit.calls:
-        if call["call"] == culprit.syscall:
-            culprit.path = culprit.path or _text(call["path"])
-            culprit.buffer = culprit.buffer or _text(call["buffer"])
-
-
-def _agreed(rows: Iterable[Mapping[str, Any]], key: str) -> str | None:
-    """What all of these processes have in common."""
-    found = {_text(row.get(key)) for row in rows}
-    return found.pop() if len(found) == 1 else None
-
-
-def _text(value: Any) -> str | None:
-    return value if isinstance(value, str) and value else None
 
 
 def _stacks(runs: Iterable[Run]) -> list[tuple[str, float]]:

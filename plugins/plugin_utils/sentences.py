@@ -11,7 +11,7 @@ from typing import Any
 
 from ansible_collections.fleet.stall.plugins.module_utils.capture.gaps import MOST_ROWS
 from ansible_collections.fleet.stall.plugins.plugin_utils import application, classes
-from ansible_collections.fleet.stall.plugins.plugin_utils.culprits import Culprit
+from ansible_collections.fleet.stall.plugins.plugin_utils.culprit import Culprit
 from ansible_collections.fleet.stall.plugins.plugin_utils.stalls_join import MS
 from ansible_collections.fleet.stall.plugins.plugin_utils.text import and_more, printable
 from ansible_collections.fleet.stall.plugins.plugin_utils.timeline import Explained
@@ -97,8 +97,9 @@ def handled(culprit: Culprit, looked: Sequence[Explained]) -> str:
     if worst is None or worst.handler is None or not worst.backlog:
         return f"On CPU {and_more([str(cpu) for cpu in culprit.cpus], 4)}: " if culprit.cpus else ""
     probes = f"{'at least ' * (worst.backlog >= MOST_ROWS)}{worst.backlog} probe{'s' * (worst.backlog != 1)}"
+    where = f", moved off CPU {worst.cpu}," if worst.moved else f" on CPU {worst.cpu}"
     return (
-        f"{printable(worst.handler.comm, 40)} on CPU {worst.cpu} drained {probes} after "
+        f"{printable(worst.handler.comm, 40)}{where} drained {probes} after "
         if culprit.share is not None
         else (f"{printable(worst.handler.comm, 40)} on CPU {worst.cpu} drained {probes}; ")
     )
@@ -130,6 +131,8 @@ def _in(culprit: Culprit) -> str:
     policy = printable(culprit.policy or "", 20).lower().removeprefix("sched_")
     if culprit.klass == "Q":
         return f" in user mode{', at real-time priority (' + policy + ')' if classes.is_real_time(policy) else ''}"
+    if culprit.work:
+        return f" in {printable(culprit.work, 60)} of a work queue"
     return " with interrupts off" if culprit.klass == "I" else " in the kernel" if culprit.klass == "T" else ""
 
 

@@ -10,7 +10,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
-from ansible_collections.fleet.stall.plugins.plugin_utils.culprits import SURE_EVENTS, Culprit
+from ansible_collections.fleet.stall.plugins.plugin_utils.culprit import SURE_EVENTS, Culprit
 from ansible_collections.fleet.stall.plugins.plugin_utils.stalls_join import MS
 from ansible_collections.fleet.stall.plugins.plugin_utils.timeline import EXPLAINED, Explained
 from ansible_collections.fleet.stall.plugins.plugin_utils.xray import Xray

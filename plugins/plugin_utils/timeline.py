@@ -44,9 +44,16 @@ class Run:
     how: str = "runs"
 
     @property
+    def work(self) -> str | None:
+        """What it did for a work queue of the kernel, which any of its workers may do the next time."""
+        return classes.work(self.stacks[0][0]) if self.stacks and not self.vector else None
+
+    @property
     def key(self) -> tuple[str, object]:
-        """What is the same culprit: the process, or the softirq whatever task it interrupted."""
-        return ("softirq", self.vector) if self.vector else ("pid", self.task.pid)
+        """What is the same culprit: the process, the work that a worker did, or the softirq whatever task it interrupted."""
+        if self.vector:
+            return "softirq", self.vector
+        return ("work", self.work) if self.work else ("pid", self.task.pid)
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,11 +62,11 @@ class Explained:
 
     ``blocker``: what kept the CPU, None unless its share reaches EXPLAINED; ``share``: that of the longest run; ``runs``: all that was
     seen on that CPU meanwhile, idle time and the handler's own work aside, longest first; ``own``: stacks of the handler's own work, if
-    that filled it. ``before``: who handled the last probe before the silence. ``start_ns``, ``drain_ns``: the stall up to the first packet
-    that was handled again, the captured host's clock. ``note``: why nothing is named: ``outside`` (the capture), ``traced`` (of the
-    capture's own making: application.py), ``on_time`` (the host handled its packets), ``no_cpu``, ``no_samples``, ``idle``, ``handler``
-    (it was at work itself), ``hole``, ``stolen`` (by the hypervisor) or ``firmware`` (taken.py), ``several``, ``little`` (is known); else
-    None.
+    that filled it. ``moved``: its handler waited for ``cpu`` and drained the backlog on another. ``before``: who handled the last probe
+    before the silence. ``start_ns``, ``drain_ns``: the stall up to the first packet that was handled again, the captured host's clock.
+    ``note``: why nothing is named: ``outside`` (the capture), ``traced`` (of the capture's own making: application.py), ``on_time`` (the
+    host handled its packets), ``no_cpu``, ``no_samples``, ``idle``, ``handler`` (it was at work itself), ``hole``, ``stolen`` (by the
+    hypervisor) or ``firmware`` (taken.py), ``several``, ``little`` (is known); else None.
     """
 
     stall: Stall
@@ -76,6 +83,7 @@ class Explained:
     runs: tuple[Run, ...] = field(default=())
     own: tuple[tuple[str, float], ...] = ()
     hole_ns: int = 0
+    moved: bool = False
     note: str | None = None
 
     @property
@@ -234,11 +242,11 @@ def _without_trace(one: Explained, xray: Xray, usual: Mapping[int, Task]) -> Exp
 
 def _or_moved(one: Explained, xray: Xray, usual: Mapping[int, Task]) -> Explained:
     """A thread that waited for a busy CPU and was moved to an idle one drains there: look where it handles packets otherwise."""
-    if one.note != "idle" or one.handler is None:
-        return one
+    if one.note != "idle" or one.handler is None or not classes.is_packet_thread(one.handler.comm):
+        return one  # What interrupts, does so on the CPU where it is handled; and the idle task of each CPU has the same id
     others = [cpu for cpu, task in usual.items() if cpu != one.cpu and task.tid == one.handler.tid]
     found = [judged for cpu in others if (judged := _kept_until_the_drain(one, cpu, one.handler, xray))]
-    return found[0] if len(found) == 1 else one
+    return replace(found[0], moved=True) if len(found) == 1 else one
 
 
 def _kept_until_the_drain(one: Explained, cpu: int, handler: Task | None, xray: Xray) -> Explained | None:

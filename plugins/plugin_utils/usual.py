@@ -10,17 +10,21 @@ from dataclasses import dataclass
 from typing import Any
 
 from ansible_collections.fleet.stall.plugins.plugin_utils import classes
+from ansible_collections.fleet.stall.plugins.plugin_utils.due import Due
 from ansible_collections.fleet.stall.plugins.plugin_utils.xray import Seen, Xray
 
 # What runs this much as often while nothing stalls is there anyway
 AS_QUIET = 0.7
+# Had so many probes been due on its CPU in a run, one of them would have been late
+PROBES_DUE = 2
 _USER = "[user]"
 
 
 @dataclass(frozen=True, slots=True)
 class Signature:
     """What to look for elsewhere. ``kernel``: only what it does in the kernel counts, and there in this system call alone: a program that
-    is busy with its own work meanwhile keeps no packet waiting by that. ``pids``: of one process, or several of one name."""
+    is busy with its own work meanwhile keeps no packet waiting by that. ``pids``: of one process, or several of one name. ``work``: what a
+    worker of the kernel does, whichever it is."""
 
     comm: str
     pids: tuple[int, ...]
@@ -28,10 +32,16 @@ class Signature:
     vector: str | None
     kernel: bool
     syscall: str | None
+    work: str | None = None
 
 
-def often(who: Signature, capture: Mapping[str, Any], xray: Xray) -> tuple[bool, str | None]:
-    """Whether it is sampled about as often elsewhere as around stalls, and the sentence with both rates."""
+def often(who: Signature, capture: Mapping[str, Any], xray: Xray, due: Due) -> tuple[bool, str | None]:
+    """Whether it is sampled about as often elsewhere as around stalls, and the sentence with both rates.
+
+    Of several CPUs that tells nothing where probes came to now one, now the other: elsewhere may be where none was due.
+    """
+    if len(who.cpus) > 1 and not due.is_steady(who.cpus):
+        return False, None
     around, quiet = _rates(who, capture, xray)
     if not around or quiet is None:
         return False, None
@@ -39,9 +49,9 @@ def often(who: Signature, capture: Mapping[str, Any], xray: Xray) -> tuple[bool,
 
 
 def runs_apart(
-    who: Signature, xray: Xray, least_ns: float, stalls: Sequence[tuple[int, int]], probed: tuple[int, int]
+    who: Signature, xray: Xray, least_ns: float, stalls: Sequence[tuple[int, int]], probed: tuple[int, int], due: Due
 ) -> tuple[int, str | None]:
-    """How many runs of it of such a length met no stall, and the sentence that says so.
+    """How many runs of it of such a length met no stall though probes were due there, and the sentence that says so.
 
     :param stalls: start and end of each, with what clocks may differ by; the captured host's clock
     :param probed: from when to when probes were sent: what ran at other times says nothing
@@ -56,11 +66,19 @@ def runs_apart(
         and probed[0] <= run.start_ns
         and run.end_ns <= probed[1]
         and not any(start < run.end_ns and run.start_ns < end for start, end in stalls)
+        and _would_have_stalled(run, who, due)
     ]
     return len(apart), f"{len(apart)} runs of it there that were as long met no stall" if apart else None
 
 
+def _would_have_stalled(run: Seen, who: Signature, due: Due) -> bool:
+    came = due.within(run.cpu, run.start_ns, run.end_ns)
+    return len(who.cpus) == 1 if came is None else came >= PROBES_DUE
+
+
 def _runs(who: Signature, xray: Xray) -> list[Seen]:
+    if who.work:
+        return [run for run in xray.runs_on(who.cpus) if run.stacks and classes.work(run.stacks[0][0]) == who.work]
     if len(who.pids) == 1:
         return xray.runs_of(who.pids[0], who.cpus)
     return xray.runs_named(who.comm, who.cpus)
@@ -88,6 +106,8 @@ def _count(row: Any, who: Signature, xray: Xray) -> int:
     vector = classes.vector(stack)
     if who.vector:
         return row[2] if vector == who.vector else 0
+    if who.work:
+        return row[2] if classes.work(stack) == who.work else 0
     if row[0] != who.comm or vector is not None:
         return 0
     return row[2] if not who.kernel or (not stack.endswith(_USER) and classes.syscall(stack) == who.syscall) else 0

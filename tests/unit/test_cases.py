@@ -3,7 +3,7 @@
 import pytest
 
 from ansible_collections.fleet.stall.plugins.plugin_utils import cases
-from ansible_collections.fleet.stall.plugins.plugin_utils.culprits import Culprit
+from ansible_collections.fleet.stall.plugins.plugin_utils.culprit import Culprit
 
 
 def made_up(*rows):

@@ -66,6 +66,7 @@ def _steps() -> List[Step]:
         partial(_fewer_stacks, most=2),
         partial(_longest_gaps, most=60),
         partial(_fewer_heard, most=20),
+        _without_served,
         partial(_fewer_processes, most=60),
         partial(_keep, part="connections", most=0),
         partial(_keep, part="throttled", most=0),
@@ -155,6 +156,13 @@ def _fewer_heard(found: Dict[str, Any], most: int) -> None:
         kept[flow] = sorted(sorted(spans, key=lambda span: span[0] - span[1])[:most])
     if kept:
         found["heard"] = kept
+
+
+def _without_served(found: Dict[str, Any]) -> None:
+    """It is then not known where probes were due."""
+    if found.get("served"):
+        _count(found, "served", 1)
+        found["served"] = None
 
 
 def _fewer_stacks(found: Dict[str, Any], most: int) -> None:

@@ -6,7 +6,7 @@
 import time
 from typing import Any, Dict, Iterable, List, Optional, Tuple
 
-from ansible_collections.fleet.stall.plugins.module_utils.capture import gaps, stacks
+from ansible_collections.fleet.stall.plugins.module_utils.capture import gaps, load, stacks
 from ansible_collections.fleet.stall.plugins.module_utils.capture.clock import Clock
 from ansible_collections.fleet.stall.plugins.module_utils.capture.witness import Seen, Witness
 from ansible_collections.fleet.stall.plugins.module_utils.profile import runs
@@ -24,7 +24,7 @@ WHOLE_SHARE = 0.95
 
 
 def found(session: Any, files: List[str], straced: Optional[Dict[str, Any]]) -> Dict[str, Any]:
-    """handlers, gaps, heard, recorded, cpus, stacks, runs, holes, folded, slow_calls, processes, strace and omitted of capture.json."""
+    """handlers, gaps, served, heard, recorded, cpus, stacks, runs, holes, folded, slow_calls, processes, strace, omitted (capture.json)."""
     plan, clock, witness = session.plan, session.clock, session.witness
     rows = session.rx.rows
     intervals, threshold_ns = gaps.intervals(plan["flows"]), int(plan["threshold_ms"] * 1e6)
@@ -49,6 +49,7 @@ def found(session: Any, files: List[str], straced: Optional[Dict[str, Any]]) -> 
         "handlers": handlers,
         "gaps": [gap_row(gap, clock) for gap in kept],
         "gaps_omitted": len(seen) - len(kept),
+        "served": served_row(load.served(rows, session.window_ns), clock),
         "heard": {str(flow): [[clock.real(start), clock.real(end)] for start, end in spans] for flow, spans in heard.items()},
         "recorded": [[clock.real(start), clock.real(end)] for start, end in stacks.joined(recording.spans, APART_NS)],
         "cpus": session.recorder.cpus if recording.cpus else [],
@@ -96,6 +97,10 @@ class Table:
             self._places[stack] = len(self.stacks)
             self.stacks.append(stack)
         return self._places[stack]
+
+
+def served_row(served: Optional[Dict[str, Any]], clock: Clock) -> Optional[Dict[str, Any]]:
+    return served and dict(served, start_ns=clock.real(served["start_ns"]), cpus={str(cpu): row for cpu, row in served["cpus"].items()})
 
 
 def gap_row(gap: Dict[str, Any], clock: Clock) -> Dict[str, Any]:
