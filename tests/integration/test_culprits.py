@@ -80,6 +80,15 @@ def test_the_control_and_the_innocent_have_no_culprit(diagnoses, name):
 
 
 @pytest.mark.lab
+def test_that_the_throttled_group_serves_is_known_through_the_pod_s_network_namespace(diagnoses):
+    """Its connections come through a NodePort, whose NAT hides both of their ends from the prober."""
+    done = diagnoses.of("app_throttled")
+    (culprit,) = [culprit for host in done.expected["hosts"] for culprit in named(done.run.host(host))]
+    assert culprit["because"][0].startswith("its control group "), done.run.screen
+    assert not any("is not known" in sentence for sentence in culprit["because"]), done.run.screen
+
+
+@pytest.mark.lab
 def test_a_fleet_without_a_suspect_is_not_captured(diagnoses):
     done = diagnoses.of("clean")
     assert "Nothing is captured" in done.run.screen
