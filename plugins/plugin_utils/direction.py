@@ -34,7 +34,7 @@ _NOT_PROBED = {
     "host_to_outside": "it sends no probe to a host of stall_outside_group",
     "host_to_nodes": "it sends no probe to a node of the cluster",
     "nodeport": "no NodePort of it is known to be served (stall_services, stall_kubernetes)",
-    "overlay": "no address of it in the overlay is known (stall_overlay_address, stall_kubernetes)",
+    "overlay": "it has no known overlay address in common with a source (stall_overlay_address, stall_kubernetes, stall_families)",
     "requests": "no service of it is known (stall_services)",
 }
 _OF_THE_CLUSTER = ("nodeport", "overlay")

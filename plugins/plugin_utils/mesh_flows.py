@@ -68,6 +68,10 @@ def _interval(protocol: str, parameters: Mapping) -> int:
     return parameters.get("tcp_interval_ms") or parameters["interval_ms"]
 
 
+def _family(address: str) -> int:
+    return 6 if ":" in address else 4
+
+
 def _addresses(host: Mapping, families: Sequence[int]) -> dict[int, str]:
     """Family -> address, in the order asked for; a literal IPv6 ``address`` serves family 6."""
     main = host["address"] or ""
@@ -101,7 +105,9 @@ def _overlay_flows(pair: Mapping, hosts: Mapping, port: int, parameters: Mapping
     if "overlay" not in parameters["layers"] or not (source["overlay_address"] and target["overlay_address"]):
         return
     address = target["overlay_address"]
-    family = 6 if ":" in address else 4
+    family = _family(address)
+    if family != _family(source["overlay_address"]) or family not in parameters["families"]:
+        return
     ends = dict.fromkeys((f"overlay:{pair['source']}", f"overlay:{pair['target']}"))
     through = {**pair, "components": [*pair["components"], *ends]}
     for protocol in parameters["protocols"]:

@@ -85,7 +85,7 @@ def test_what_is_not_probed_says_so_and_how_to_have_it_probed():
         "nodeport": 0,
         "requests": 0,
     }
-    assert "stall_overlay_address, stall_kubernetes" in ways(row)["overlay"]["sentence"]
+    assert "in common with a source (stall_overlay_address, stall_kubernetes, stall_families)" in ways(row)["overlay"]["sentence"]
     assert "stall_services, stall_kubernetes" in ways(row)["nodeport"]["sentence"]
     outside = worst("host:outside-1")
     assert ways(outside)["nodeport"]["sentence"] == "not probed: it is outside the cluster"
