@@ -103,6 +103,7 @@ def test_packets_on_raw_sockets(listener):
     result = run([flow(1, "icmp"), flow(2, "tcp_syn", port=listener, source_port=45001), flow(3, "tcp_syn", port=closed_port())])
     assert all(all_answered(row) for row in result["flows"])
     assert [row["id"] for row in result["flows"]] == [1, 2, 3]
+    assert [row["refused"] for row in result["flows"]] == [0, 0, result["flows"][2]["received"]]
     assert result["flows"][1]["local_port"] == 45001
     assert result["flows"][0]["local_address"] == "127.0.0.1"
     assert all(Histogram.from_dict(row["histogram"]).total() == row["received"] for row in result["flows"])
@@ -190,6 +191,7 @@ def test_no_route_costs_the_flow_and_no_other():
 def test_connecting_where_raw_sockets_are_not_allowed(listener):
     result = run([flow(1, "tcp_connect", port=listener), flow(2, "tcp_connect", port=closed_port())])
     assert all(all_answered(row) for row in result["flows"])
+    assert [row["refused"] for row in result["flows"]] == [0, result["flows"][1]["received"]]
 
 
 def test_services_on_kept_and_new_connections():
