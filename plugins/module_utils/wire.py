@@ -110,6 +110,11 @@ class Syn:
         return (_WORD.unpack_from(data, offset + 8)[0] - 1 - self.first) & 0xFFFFFFFF
 
 
+def is_refusal(data: bytes, offset: int) -> bool:
+    """Whether what Syn.answered takes for an answer is an RST."""
+    return bool(data[offset + 13] & RST)
+
+
 # classic BPF: (code, jump if true, jump if false, k)
 Instruction = Tuple[int, int, int, int]
 

@@ -84,9 +84,10 @@ def _possible(result: Mapping, run: Mapping, asked: Mapping[int, Mapping]) -> No
             raise Nonsense(f"{at}.id is {flow['id']}, {'twice' if planned else 'which it was not asked to probe'}")
         seen.add(flow["id"])
         most = TIMES_PLANNED * longest_s * 1000 / planned["interval_ms"] + SPARE
-        counted = {"sent": flow["sent"], "received and lost": flow["received"] + flow["lost"], "in the histogram": _total(flow)}
+        of_sent = {"received and lost": flow["received"] + flow["lost"], "refused": flow.get("refused") or 0}
+        counted = {"sent": flow["sent"], **of_sent, "in the histogram": _total(flow)}
         for what, number in counted.items():
-            if number > (flow["sent"] if what == "received and lost" else most):
+            if number > (flow["sent"] if what in of_sent else most):
                 raise Nonsense(f"{at} has {number} {what}, of {flow['sent']} sent and {most:.0f} that can have been")
         events = flow.get("events") or []
         if len(events) > parameters.get("event_limit", MOST):
@@ -218,6 +219,7 @@ _FLOW = _fields(
     received=_natural,
     lost=_natural,
     unsent=_count,
+    refused=_count,
     baseline_us=_optional(_number(0, 1e12)),
     local_address=_text,
     local_port=_optional(_number(0, 65535, whole=True)),

@@ -10,13 +10,14 @@ TCP spreads by source port.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 
 from ansible_collections.fleet.stall.plugins.plugin_utils import receive_queue
 from ansible_collections.fleet.stall.plugins.plugin_utils.network import Flow, Network, Timeline
 from ansible_collections.fleet.stall.plugins.plugin_utils.receive_queue import View
 from ansible_collections.fleet.stall.plugins.plugin_utils.stalls_join import Stall
+from ansible_collections.fleet.stall.plugins.plugin_utils.tally import Tally
 from ansible_collections.fleet.stall.plugins.plugin_utils.text import and_more
 from ansible_collections.fleet.stall.plugins.plugin_utils.verdict import ADDRESS_LAYERS, describe
 
@@ -34,7 +35,7 @@ _NOT_PROBED = {
     "host_to_outside": "it sends no probe to a host of stall_outside_group",
     "host_to_nodes": "it sends no probe to a node of the cluster",
     "nodeport": "no NodePort of it is known to be served (stall_services, stall_kubernetes)",
-    "overlay": "no address of it in the overlay is known (stall_overlay_address, stall_kubernetes)",
+    "overlay": "it has no known overlay address in common with a source (stall_overlay_address, stall_kubernetes, stall_families)",
     "requests": "no service of it is known (stall_services)",
 }
 _OF_THE_CLUSTER = ("nodeport", "overlay")
@@ -68,26 +69,25 @@ class Way:
         return max(self.views, key=lambda view: (len(view.saw), len(view.could), -view.flow.id)).flow
 
 
-def table(
-    host: str, stalls: Sequence[Stall], network: Network, timeline: Timeline, outside: Collection[str], silent: Iterable[Mapping]
-) -> list[dict]:
+def table(host: str, stalls: Sequence[Stall], network: Network, timeline: Timeline, outside: Collection[str], tally: Tally) -> list[dict]:
     """The ways to and from a host that stalls, then each receive queue that stalls alone.
 
     :param stalls: of the host, of one kind
     :param outside: the hosts outside the cluster
-    :param silent: flows to the host (as in the manifest) of which no probe was answered
+    :param tally: of the probes to the host
     :return: ``[{way, flows, stalls, seen, sentence}]``: answered flows, stalls that they could see, those of them that they saw
     """
     views = look(host, stalls, network, timeline)
     ways = {name: Way(name, tuple(view for view in views if way_of(view.flow, host, outside) == name)) for name in WAYS}
-    unanswered = {_way(flow["source"], flow["target"], flow["layer"], host, outside) for flow in silent}
+    unanswered = {_way(flow["source"], flow["target"], flow["layer"], host, outside) for flow in tally.silent}
+    refusal = tally.refusal()
     rows = [
         {
             "way": name,
             "flows": len(way.views),
             "stalls": len(way.could),
             "seen": len(way.saw),
-            "sentence": _sentence(way, ways, name in unanswered, host in outside),
+            "sentence": _sentence(way, ways, name in unanswered, host in outside, refusal if name == "nodeport" else None),
         }
         for name, way in ways.items()
     ]
@@ -127,10 +127,12 @@ def _way(source: str, target: str, layer: str, host: str, outside: Collection[st
     return layer if target == host else None
 
 
-def _sentence(way: Way, ways: Mapping[str, Way], unanswered: bool, is_outside: bool) -> str:
+def _sentence(way: Way, ways: Mapping[str, Way], unanswered: bool, is_outside: bool, refusal: str | None) -> str:
     if not way.views:
         if is_outside and way.name in _OF_THE_CLUSTER:
             return "not probed: it is outside the cluster"
+        if refusal:
+            return f"not probed: {refusal}"
         return "probed, but nothing was answered" if unanswered else f"not probed: {_NOT_PROBED[way.name]}"
     if not way.could:
         return "these flows could not have seen them: their probes are too far apart, or their source was not observing then"

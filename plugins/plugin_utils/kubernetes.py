@@ -30,14 +30,16 @@ _STEADY = ("DaemonSet", "Node", "StatefulSet", "ReplicaSet", "ReplicationControl
 
 @dataclass(frozen=True, slots=True)
 class Layers:
-    """``hosts``: name -> ``{node: bool, overlay_address?}``; ``services``: as in stall_services, of protocol ``syn``, with ``local`` and
-    ``nodes`` where traffic stays on the nodes that run a pod; ``places``: NodePort -> ``{backend, local, nodes}``, where that is known;
-    ``endpoints``: NodePort -> where its pods listen."""
+    """``hosts``: name -> ``{node: bool|None, overlay_address?}``, None: the inventory decides; ``services``: as in stall_services, of
+    protocol ``syn``, with ``local``, ``families`` and ``nodes``, the hosts that serve it; ``places``: NodePort -> ``{backend, local,
+    nodes}``, where that is known; ``endpoints``: NodePort -> where its pods listen; ``families``: NodePort -> IP versions that it is
+    served in, none where that is not known."""
 
     hosts: dict[str, dict[str, Any]] = field(default_factory=dict)
     services: list[dict[str, Any]] = field(default_factory=list)
     places: dict[int, dict[str, Any]] = field(default_factory=dict)
     endpoints: dict[int, list[str]] = field(default_factory=dict)
+    families: dict[int, list[int]] = field(default_factory=dict)
     warnings: list[str] = field(default_factory=list)
 
 
@@ -79,18 +81,22 @@ def layers(
     hosts: Mapping[str, Mapping[str, Any]],
     members: Iterable[str],
     families: Sequence[int] = (4,),
+    named: bool = True,
 ) -> Layers:
     """What the cluster knows of the hosts of the inventory.
 
     :param hosts: name -> ``{address, address6, overlay_address}``; an overlay address of the inventory stands
     :param members: hosts that should be nodes of the cluster, by their groups
     :param families: IP versions that are probed
+    :param named: the inventory has a group of nodes, and that makes the members; else they are all that can be nodes
     """
+    members = set(members)
     host_of, warnings = match(nodes, hosts, members)
     running = [pod for pod in pods if pod.ready and pod.node]
     ports, left_out = _node_ports(services, running, host_of, families)
     backing = {(pod.namespace, pod.name) for port in ports for pod in port.pods}
-    found: dict[str, dict[str, Any]] = {name: {"node": False} for name in hosts}
+    # A cluster that does not show a host of the group is not the cluster of that host, or does not let us look
+    found: dict[str, dict[str, Any]] = {name: {"node": None if not nodes or (named and name in members) else False} for name in hosts}
     overlay = _overlay_addresses(running, backing, families)
     bare = []
     for node, host in host_of.items():
@@ -104,25 +110,33 @@ def layers(
             f"Kubernetes runs no pod on {and_more(sorted(bare), 5)} that is Ready, lasting and in the pod network: the overlay is not "
             "probed there. Set stall_overlay_address where there is an address."
         )
+    if untold := sorted(name for name in members & found.keys() if found[name]["node"] is None):
+        warnings.append(
+            f"Kubernetes does not tell whether {and_more(untold, 5)} {'serves' if len(untold) == 1 else 'serve'} NodePorts: "
+            "those of stall_services are probed there as the groups of the inventory say."
+        )
     chosen = _choose(ports)
     return Layers(
         hosts=found,
-        services=_described(chosen),
+        services=_described(chosen, sorted(host_of.values())),
         places={port.port.node_port: port.place() for port in ports if port.backend or port.service.local},
         endpoints={port.port.node_port: port.endpoints() for port in ports},
+        families={port.node_port: list(one.families) for one in services for port in one.ports if port.protocol == "TCP"},
         warnings=[*warnings, *_said(chosen, ports, left_out)],
     )
 
 
 def merge(found: Layers, hosts: Mapping[str, Mapping[str, Any]], services: Sequence[Mapping[str, Any]]) -> tuple[dict, list]:
-    """Hosts and stall_services with what the cluster adds. Where the inventory names a NodePort, only where its pods run, and where they
-    listen, is added."""
+    """Hosts and stall_services with what the cluster adds. Where the inventory names a NodePort, only its families and where its pods run
+    and listen are added; ``within``: the nodes of which the cluster tells where the pods run."""
     described = {name: {**host, **found.hosts.get(name, {})} for name, host in hosts.items()}
-    named = [
-        {**service, **found.places.get(service["node_port"], {})} if service["node_port"] and not service["backend"] else dict(service)
-        for service in services
-    ]
-    named = [{**service, "endpoints": service["endpoints"] or found.endpoints.get(service["node_port"], [])} for service in named]
+    within = sorted(name for name, known in found.hosts.items() if known["node"])
+    named = []
+    for service in services:
+        number = service["node_port"]
+        place = {} if service["backend"] or number not in found.places else {**found.places[number], "within": within}
+        ends = service["endpoints"] or found.endpoints.get(number, [])
+        named.append({**service, **place, "endpoints": ends, "families": found.families.get(number, [])})
     return described, named if any(service["node_port"] for service in services) else [*named, *found.services]
 
 
@@ -168,7 +182,7 @@ def _choose(ports: Sequence[_Served]) -> list[_Served]:
     return (known or usable)[:MOST_SERVICES]
 
 
-def _described(chosen: Sequence[_Served]) -> list[dict[str, Any]]:
+def _described(chosen: Sequence[_Served], nodes: Sequence[str]) -> list[dict[str, Any]]:
     several = Counter((port.service.namespace, port.service.name) for port in chosen)
     described = []
     for port in chosen:
@@ -176,6 +190,7 @@ def _described(chosen: Sequence[_Served]) -> list[dict[str, Any]]:
         name = f"{service.namespace}.{service.name}"
         if several[service.namespace, service.name] > 1:
             name += f".{port.port.node_port}"
+        place = port.place()
         described.append(
             {
                 "name": _short(name),
@@ -186,7 +201,9 @@ def _described(chosen: Sequence[_Served]) -> list[dict[str, Any]]:
                 "path": "/",
                 "request": "",
                 "endpoints": port.endpoints(),
-                **port.place(),
+                "families": list(service.families),
+                **place,
+                "nodes": place["nodes"] if service.local else list(nodes),
             }
         )
     return described

@@ -21,9 +21,8 @@ def flows_to(target: str, sources: Sequence[str], hosts: Mapping, ports: Mapping
     if hosts[target]["outside"]:
         services = [service for service in parameters["services"] if service.get("target") == target]
     else:
-        services = [
-            s for s in parameters["services"] if s.get("target") == target or (s.get("node_port") and _serves(target, s, hosts, parameters))
-        ]
+        seen = [_seen_from(target, service) for service in parameters["services"]]
+        services = [s for s in seen if s.get("target") == target or (s.get("node_port") and _serves(target, s, hosts, parameters))]
     for service in services:
         if service.get("node_port") and "nodeport" in parameters["layers"] and (protocol := _tcp(parameters)):
             for source in sources[:NODEPORT_SOURCES]:
@@ -68,6 +67,10 @@ def _interval(protocol: str, parameters: Mapping) -> int:
     return parameters.get("tcp_interval_ms") or parameters["interval_ms"]
 
 
+def _family(address: str) -> int:
+    return 6 if ":" in address else 4
+
+
 def _addresses(host: Mapping, families: Sequence[int]) -> dict[int, str]:
     """Family -> address, in the order asked for; a literal IPv6 ``address`` serves family 6."""
     main = host["address"] or ""
@@ -80,6 +83,12 @@ def _common(pair: Mapping, hosts: Mapping, parameters: Mapping) -> dict[int, str
     """Addresses of the target in the families that the source has as well."""
     own = _addresses(hosts[pair["source"]], parameters["families"])
     return {family: address for family, address in _addresses(hosts[pair["target"]], parameters["families"]).items() if family in own}
+
+
+def _service_address(pair: Mapping, hosts: Mapping, service: Mapping, parameters: Mapping) -> list[tuple[int, str]]:
+    """The first family that both ends and the service have, with the address there; none where there is no such family."""
+    has = service.get("families") or parameters["families"]
+    return [(family, address) for family, address in _common(pair, hosts, parameters).items() if family in has][:1]
 
 
 def _address_flows(pair: Mapping, hosts: Mapping, port: int, parameters: Mapping) -> Iterator[dict]:
@@ -101,16 +110,25 @@ def _overlay_flows(pair: Mapping, hosts: Mapping, port: int, parameters: Mapping
     if "overlay" not in parameters["layers"] or not (source["overlay_address"] and target["overlay_address"]):
         return
     address = target["overlay_address"]
-    family = 6 if ":" in address else 4
+    family = _family(address)
+    if family != _family(source["overlay_address"]) or family not in parameters["families"]:
+        return
     ends = dict.fromkeys((f"overlay:{pair['source']}", f"overlay:{pair['target']}"))
     through = {**pair, "components": [*pair["components"], *ends]}
     for protocol in parameters["protocols"]:
         yield _flow(through, "overlay", protocol, family, address, None if protocol == "icmp" else port, _interval(protocol, parameters))
 
 
+def _seen_from(target: str, service: Mapping) -> Mapping:
+    """A service without what a cluster tells of its own nodes, for a host that it does not show as one: that may be of another cluster."""
+    if service.get("within") is None or target in service["within"]:
+        return service
+    return {**service, "backend": None, "local": False, "nodes": None}
+
+
 def _serves(target: str, service: Mapping, hosts: Mapping, parameters: Mapping) -> bool:
-    """Whether this host has the NodePort: a node as the cluster says, else a host of the node group, or any inside one where no host is
-    in such a group."""
+    """Whether this host has the NodePort: a node as the cluster says, or where it does not say, a host of the node group, or any inside
+    one where no host is in such a group."""
     if service.get("nodes") is not None:
         return target in service["nodes"]
     if hosts[target]["node"] is not None:
@@ -135,7 +153,7 @@ def _service_components(pair: Mapping, hosts: Mapping, service: Mapping) -> list
 
 def _nodeport_flow(pair: Mapping, hosts: Mapping, service: Mapping, protocol: str, parameters: Mapping) -> Iterator[dict]:
     through = {**pair, "components": _service_components(pair, hosts, service)}
-    for family, address in list(_common(pair, hosts, parameters).items())[:1]:
+    for family, address in _service_address(pair, hosts, service, parameters):
         interval = _interval(protocol, parameters)
         yield _flow(through, "nodeport", protocol, family, address, service["node_port"], interval, service=service["name"])
 
@@ -147,6 +165,6 @@ def _request_flows(pair: Mapping, hosts: Mapping, service: Mapping, parameters: 
     if service["protocol"] == "http":
         kinds = [("http_new", parameters["http_new_interval_ms"]), ("http_kept", parameters["service_interval_ms"])]
     more = {"service": service["name"], "request": service.get("request"), "path": service.get("path")}
-    for family, address in list(_common(pair, hosts, parameters).items())[:1]:
+    for family, address in _service_address(pair, hosts, service, parameters):
         for protocol, interval in kinds:
             yield _flow(through, "http", protocol, family, address, port, interval, **more)

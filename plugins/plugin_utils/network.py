@@ -16,6 +16,7 @@ from dataclasses import dataclass
 
 from ansible_collections.fleet.stall.plugins.plugin_utils.queues import Card
 from ansible_collections.fleet.stall.plugins.plugin_utils.stalls_join import MS, Event, merge
+from ansible_collections.fleet.stall.plugins.plugin_utils.tally import is_refused
 
 # A flow is named as a witness only if its probes were more likely than not to have met the stall
 LIKELY = 0.5
@@ -167,7 +168,7 @@ def network(manifest: Mapping, evidence: Mapping[str, Mapping], offsets: Mapping
         blind[host] = _blind_spans(result, offsets.get(host, 0))
         for measured in result.get("flows") or []:
             planned = by_id.get(measured["id"])
-            if planned is None or planned["source"] != host or not measured["received"]:
+            if planned is None or planned["source"] != host or not measured["received"] or is_refused(planned, measured):
                 continue
             flows.append(_flow(planned, measured, cards))
             if measured.get("events_omitted"):

@@ -79,7 +79,7 @@ def with_kubernetes(asked: Request) -> Request:
         for name, host in asked.hosts.items()
         if (values["node_group"] in host["groups"] if is_named else values["outside_group"] not in host["groups"])
     ]
-    found = kubernetes.layers(cluster.nodes, cluster.pods, cluster.services, asked.hosts, members, values["families"])
+    found = kubernetes.layers(cluster.nodes, cluster.pods, cluster.services, asked.hosts, members, values["families"], is_named)
     hosts, services = kubernetes.merge(found, asked.hosts, values["services"])
     return Request({**values, "services": services}, hosts, [*asked.warnings, *cluster.warnings, *found.warnings])
 

@@ -97,6 +97,7 @@ def _coverage(host: str, share: Share, tally: Tally, observed_s: float, status: 
         "probes_sent": tally.sent,
         "flows": len(tally.answered),
         "flows_silent": len(tally.silent),
+        "flows_refused": len(tally.refused),
         "sources": len({flow["source"] for flow in tally.answered}),
         **queues.coverage(card, reached, hash_kinds(tally.answered)),
         "observed_s": round(observed_s, 3) if answered else 0.0,
@@ -149,7 +150,7 @@ def _directions(host: str, share: Share, status: str, fleet: Fleet) -> list[dict
         return []
     ends = {end for flow in fleet.network.covered.get(f"host:{host}", []) for end in flow.ends()}
     outside = {end for end in ends if fleet.manifest["hosts"][end]["outside"]}
-    return direction.table(host, stalls, fleet.network, fleet.timeline, outside, fleet.tallies[host].silent)
+    return direction.table(host, stalls, fleet.network, fleet.timeline, outside, fleet.tallies[host])
 
 
 def _longest(stalls: list[Stall]) -> list[Stall]:

@@ -61,8 +61,13 @@ def status(host: str, share: Share, tally: Tally, fleet: Fleet) -> tuple[str, st
     unheard = _unheard(tally)
     if loss or alone or unheard:
         return "suspect", "; ".join(part for part in (f"{loss}{'' if alone else ', no stall'}" if loss else None, alone, unheard) if part)
-    silent = tally.silent_ways()
-    return "clear", f"no probe was answered on: {', '.join(silent)}" if silent else None
+    return "clear", _not_looked_at(tally)
+
+
+def _not_looked_at(tally: Tally) -> str | None:
+    silent, refusal = tally.silent_ways(), tally.refusal()
+    said = [f"no probe was answered on: {', '.join(silent)}"] if silent else []
+    return "; ".join([*said, *([f"not probed through its NodePort: {refusal}"] if refusal else [])]) or None
 
 
 def _unheard(tally: Tally) -> str | None:

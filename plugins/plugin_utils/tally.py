@@ -9,29 +9,53 @@ from collections import defaultdict
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 
+from ansible_collections.fleet.stall.plugins.plugin_utils.text import and_more
+
 ADDRESS_LAYERS = ("node", "outside")
 # A pair loses notably if it loses this share and this many
 NOTABLE_LOSS, NOTABLE_LOST = 0.01, 3
+# Of a port that is served, a SYN that finds the one before half open is refused: every second one at most
+MOSTLY_REFUSED = 0.9
 
 
 @dataclass(slots=True)
 class Tally:
-    """Probes to one host. ``answered`` and ``silent``: flows with and without any answer, as in the manifest."""
+    """Probes to one host. ``answered`` and ``silent``: flows with and without any answer, ``refused``: see ``is_refused``; as in the
+    manifest."""
 
     sent: int = 0
     received: int = 0
     lost: int = 0
     answered: list[dict] = field(default_factory=list)
     silent: list[dict] = field(default_factory=list)
+    refused: list[dict] = field(default_factory=list)
     observed_s: float = 0.0
 
     def silent_ways(self) -> list[str]:
         """Layers and protocols of which not one flow was answered."""
         return sorted(_ways(self.silent) - _ways(self.answered))
 
+    def refusal(self) -> str | None:
+        """Which NodePorts nobody got through, if any were refused."""
+        ports = sorted({flow["port"] for flow in self.refused} - {flow["port"] for flow in self.answered if flow["layer"] == "nodeport"})
+        if not ports:
+            return None
+        which = f"port {ports[0]} is" if len(ports) == 1 else f"ports {and_more([str(port) for port in ports], 3)} are"
+        return f"{which} refused, as where nothing is served at that address (stall_services, stall_node_group)"
+
     def silent_sources(self) -> list[str]:
         """Hosts that never got an answer from the host's own address."""
         return sorted(_sources(self.silent) - _sources(self.answered))
+
+
+def is_refused(flow: Mapping, counts: Mapping) -> bool:
+    """Whether a NodePort's flow tells nothing of NAT: a port that is not served there is refused by the node's own kernel.
+
+    :param flow: as in the manifest
+    :param counts: its row in observe.json, which may be of before refusals were counted
+    """
+    refused = counts.get("refused") or 0
+    return flow["layer"] == "nodeport" and refused > 0 and refused >= MOSTLY_REFUSED * counts["received"]
 
 
 def _ways(flows: Iterable[Mapping]) -> set[str]:
@@ -60,7 +84,9 @@ def tallies(manifest: Mapping, measured: Mapping[str, Mapping]) -> dict[str, Tal
             tally.sent += counts["sent"]
             tally.received += counts["received"]
             tally.lost += counts["lost"]
-            if counts["received"]:
+            if is_refused(flow, counts):
+                tally.refused.append(flow)
+            elif counts["received"]:
                 tally.answered.append(flow)
                 tally.observed_s = max(tally.observed_s, (result.get("clock") or {}).get("observed_s") or 0.0)
             elif counts["sent"] and not is_mute:
@@ -94,7 +120,7 @@ def _pairs(manifest: Mapping, measured: Mapping[str, Mapping]) -> dict[str, dict
     for result in measured.values():
         for counts in result.get("flows") or []:
             flow = flows.get(counts["id"])
-            if flow and counts["received"]:
+            if flow and counts["received"] and not is_refused(flow, counts):
                 layer = "address" if flow["layer"] in ADDRESS_LAYERS else flow["layer"]
                 ends = frozenset((flow["source"], flow["target"]))
                 sent, lost = found[layer].get(ends, (0, 0))

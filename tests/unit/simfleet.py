@@ -130,12 +130,14 @@ def stalls(seed: str, window_s: float, length_s: tuple[float, float], gap_s: tup
 
 @dataclass
 class Fleet:
-    """``silent``: flows to and from these hosts are not answered; ``offsets_s``: by how much a host's clock is ahead."""
+    """``silent``: flows to and from these hosts are not answered; ``refused``: share of a flow's answers that are
+    RST; ``offsets_s``: by how much a host's clock is ahead."""
 
     hosts: dict[str, dict] = field(default_factory=lab_hosts)
     changes: dict = field(default_factory=dict)
     faults: Iterable[Fault] = ()
     silent: Callable[[dict], bool] = lambda flow: False
+    refused: Callable[[dict], float] = lambda flow: 0.0
     loss: Callable[[dict], float] = lambda flow: 0.0
     offsets_s: dict[str, float] = field(default_factory=dict)
     cards: dict[str, dict] = field(default_factory=dict)
@@ -205,7 +207,7 @@ class Fleet:
         delayed = sum(event["packets"] for event in events)
         lost = round(sent * self.loss(flow))
         histogram = {"260": sent - delayed - lost, "500": delayed} if delayed else {"260": sent - lost}
-        return counts(flow, sent, sent - lost, histogram, events, manifest)
+        return {**counts(flow, sent, sent - lost, histogram, events, manifest), "refused": round((sent - lost) * self.refused(flow))}
 
 
 def merged(held: list[tuple[float, float]]) -> list[tuple[float, float]]:
@@ -243,6 +245,7 @@ def counts(flow: dict, sent: int, received: int, histogram: dict, events: list[d
         "received": received,
         "lost": sent - received,
         "unsent": 0,
+        "refused": 0,
         "errors": {},
         "baseline_us": RTT_US if received else None,
         "local_address": manifest["hosts"][flow["source"]]["address"],

@@ -80,6 +80,14 @@ def test_what_is_measured_is_let_in_as_it_is():
     assert all(not row["reason"] for row in built(EVIDENCE)["hosts"])
 
 
+def test_results_of_before_refusals_were_counted_are_read():
+    old = copy.deepcopy(EVIDENCE)
+    for result in old.values():
+        for flow in result["flows"]:
+            del flow["refused"]
+    assert built(old) == built(EVIDENCE)
+
+
 WITHOUT = others(built({**EVIDENCE, HOST: {"status": "failed", "reason": "x", "flows": []}}))
 
 
@@ -114,6 +122,8 @@ EVENT = {"start_ns": START, "duration_ms": 20.0, "packets": 2, "lost": 0, "max_m
         (changed_flow(sent=float("inf")), "flows[0].sent is inf and not an integer"),
         (changed_flow(received=-1), "flows[0].received is -1"),
         (changed_flow(received=10**6), "received and lost"),
+        (changed_flow(refused=10**6), "1000000 refused, of "),
+        (changed_flow(refused="all"), "flows[0].refused is 'all' and not"),
         (changed_flow(sent=10**9), "that can have been"),
         (changed_flow(histogram={"260": 10**9}), "in the histogram"),
         (changed_flow(histogram={"-3": 1}), "not a key of it"),

@@ -85,7 +85,7 @@ def test_what_is_not_probed_says_so_and_how_to_have_it_probed():
         "nodeport": 0,
         "requests": 0,
     }
-    assert "stall_overlay_address, stall_kubernetes" in ways(row)["overlay"]["sentence"]
+    assert "in common with a source (stall_overlay_address, stall_kubernetes, stall_families)" in ways(row)["overlay"]["sentence"]
     assert "stall_services, stall_kubernetes" in ways(row)["nodeport"]["sentence"]
     outside = worst("host:outside-1")
     assert ways(outside)["nodeport"]["sentence"] == "not probed: it is outside the cluster"
@@ -95,6 +95,48 @@ def test_what_is_not_probed_says_so_and_how_to_have_it_probed():
 def test_what_is_probed_without_an_answer_is_not_called_healthy():
     row = worst("host:node-a1-2", silent=lambda flow: flow["layer"] == "overlay" and flow["target"] == "node-a1-2")
     assert ways(row)["overlay"] == {"way": "overlay", "flows": 0, "stalls": 0, "seen": 0, "sentence": "probed, but nothing was answered"}
+
+
+def through_nodeport(flow: dict) -> bool:
+    return (flow["layer"], flow["target"]) == ("nodeport", "node-a1-2")
+
+
+REFUSED = "ports 30080, 30081 are refused, as where nothing is served at that address (stall_services, stall_node_group)"
+
+
+def test_a_nodeport_that_is_refused_has_not_passed_nat():
+    """The node's own kernel refuses it, and stalls with the node."""
+    faults = [fault("host:node-a1-2", TRUE)]
+    found = run(Fleet(faults=faults, refused=through_nodeport))
+    row = found["hosts"][0]
+    assert ways(row)["nodeport"] == {"way": "nodeport", "flows": 0, "stalls": 0, "seen": 0, "sentence": f"not probed: {REFUSED}"}
+    assert (row["coverage"]["flows_silent"], row["coverage"]["flows_refused"]) == (0, 4)
+    assert "NAT and overlay" not in report.html(found) and REFUSED in report.html(found)
+
+
+@pytest.mark.parametrize(
+    ("share", "reason"),
+    [
+        (lambda flow: 1.0, REFUSED),
+        (lambda flow: 0.95, REFUSED),
+        (lambda flow: 0.5, None),
+        (lambda flow: flow["port"] == 30080, ": port 30080 is refused, "),
+    ],
+    ids=["refused", "but for a few", "a SYN finds the one before half open", "one of two"],
+)
+def test_a_host_of_which_a_nodeport_is_refused_says_so_though_it_is_clear(share, reason):
+    """Its NAT stalls where it has any."""
+    fleet = Fleet(faults=[fault("host:node-b2-1", TRUE)], refused=lambda flow: through_nodeport(flow) and share(flow))
+    row = next(row for row in run(fleet)["hosts"] if row["host"] == "node-a1-2")
+    assert (row["status"], row["severity"]["grade"]) == ("clear", "none")
+    assert row["reason"].startswith("not probed through its NodePort: ") and reason in row["reason"] if reason else not row["reason"]
+
+
+def test_a_refused_port_of_the_nodes_own_address_is_answered_by_its_kernel():
+    fleet = Fleet(
+        faults=[fault("host:node-a1-2", TRUE)], refused=lambda flow: flow["layer"] != "nodeport" and flow["protocol"] == "tcp_syn"
+    )
+    assert run(fleet) == run(Fleet(faults=[fault("host:node-a1-2", TRUE)]))
 
 
 def test_flows_too_slow_to_see_a_stall_are_no_witnesses():

@@ -103,6 +103,7 @@ def test_packets_on_raw_sockets(listener):
     result = run([flow(1, "icmp"), flow(2, "tcp_syn", port=listener, source_port=45001), flow(3, "tcp_syn", port=closed_port())])
     assert all(all_answered(row) for row in result["flows"])
     assert [row["id"] for row in result["flows"]] == [1, 2, 3]
+    assert [row["refused"] for row in result["flows"]] == [0, 0, result["flows"][2]["received"]]
     assert result["flows"][1]["local_port"] == 45001
     assert result["flows"][0]["local_address"] == "127.0.0.1"
     assert all(Histogram.from_dict(row["histogram"]).total() == row["received"] for row in result["flows"])
@@ -179,6 +180,22 @@ def test_silence_is_loss_and_a_stall_that_was_cut_off():
 
 @needs_root
 @needs_ip
+@pytest.mark.skipif(not shutil.which("iptables"), reason="needs the iptables command")
+def test_a_port_that_is_served_refuses_every_second_syn_at_most():
+    """As over a way that is longer than the interval: the RST that ends a half open connection comes after the next SYN."""
+
+    def far_away():
+        network_of_its_own()
+        subprocess.run(["iptables", "-A", "INPUT", "-p", "tcp", "--dport", "45999", "--tcp-flags", "RST", "RST", "-j", "DROP"], check=True)
+        servers.append(socket.create_server(("127.0.0.1", 45999)))
+
+    servers = []
+    (row,) = run_in_child(far_away, [flow(1, "tcp_syn", 5, port=45999)])["flows"]
+    assert row["received"] == row["sent"] > 50 and 0.4 * row["sent"] < row["refused"] <= 0.5 * row["sent"]
+
+
+@needs_root
+@needs_ip
 def test_no_route_costs_the_flow_and_no_other():
     result = run_in_child(network_of_its_own, [flow(1, "icmp", address="198.51.100.9"), flow(2, "icmp")])
     assert list(result["flows"][0]["errors"]) == ["No route to host"]
@@ -190,6 +207,7 @@ def test_no_route_costs_the_flow_and_no_other():
 def test_connecting_where_raw_sockets_are_not_allowed(listener):
     result = run([flow(1, "tcp_connect", port=listener), flow(2, "tcp_connect", port=closed_port())])
     assert all(all_answered(row) for row in result["flows"])
+    assert [row["refused"] for row in result["flows"]] == [0, result["flows"][1]["received"]]
 
 
 def test_services_on_kept_and_new_connections():

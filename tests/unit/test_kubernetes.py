@@ -34,7 +34,9 @@ NODES = [
 ]
 
 
-def layers(nodes=None, pods=(), services=(), hosts=None, members=("n1", "n2.example.net", "n3"), families=(4,)) -> kubernetes.Layers:
+def layers(
+    nodes=None, pods=(), services=(), hosts=None, members=("n1", "n2.example.net", "n3"), families=(4,), named=True
+) -> kubernetes.Layers:
     return kubernetes.layers(
         read(kubernetes_objects.node, NODES if nodes is None else nodes),
         read(kubernetes_objects.pod, pods),
@@ -42,6 +44,7 @@ def layers(nodes=None, pods=(), services=(), hosts=None, members=("n1", "n2.exam
         HOSTS if hosts is None else hosts,
         members,
         families,
+        named,
     )
 
 
@@ -147,7 +150,7 @@ ON_2 = pod("b", "n2", "10.1.1.1")
 @pytest.mark.parametrize(
     ("services", "pods", "expected"),
     [
-        ([WEB], [ON_1], {"node_port": 30080, "backend": "n1", "local": False, "nodes": None}),
+        ([WEB], [ON_1], {"node_port": 30080, "backend": "n1", "local": False, "nodes": ["n1", "n2.example.net", "n3"], "families": []}),
         ([WEB], [ON_1, pod("c", "ip-1", "10.1.0.2")], {"backend": "n1"}),
         ([WEB], [ON_1, ON_2], {"backend": None, "local": False}),
         ([WEB], [ON_1, pod("b", "n2", "10.1.1.1", ready=False)], {"backend": "n1"}),
@@ -158,7 +161,7 @@ ON_2 = pod("b", "n2", "10.1.1.1")
             {"backend": None, "local": True, "nodes": ["n1", "n2.example.net"]},
         ),
         ([service("web", ("TCP", 30080), kind="LoadBalancer")], [ON_1], {"backend": "n1"}),
-        ([service("web", ("TCP", 30080), ipFamilies=["IPv6", "IPv4"])], [ON_1], {"backend": "n1"}),
+        ([service("web", ("TCP", 30080), ipFamilies=["IPv6", "IPv4"])], [ON_1], {"backend": "n1", "families": [6, 4]}),
     ],
 )
 def test_a_nodeport_and_what_is_behind_it(services, pods, expected):
@@ -262,6 +265,78 @@ def test_the_mesh_gets_its_layers_from_the_cluster():
     through = next(flow for flow in flows if flow["layer"] == "nodeport" and flow["target"] == "node-b2-1")
     assert {"nat:node-b2-1", "overlay:node-b2-1", "overlay:node-a1-1", "host:node-a1-1"} <= set(through["components"])
     assert not any(flow["layer"] == "http" for flow in flows)
+
+
+OF_ANOTHER = host("198.18.0.4", address6="2001:db8::4")
+
+
+@pytest.mark.parametrize(
+    ("nodes", "named", "expected", "said"),
+    [
+        (None, True, {"n1": True, "n3": True, "other": None, "out": False}, "whether other serves NodePorts"),
+        (None, False, {"n1": True, "n3": True, "other": False, "out": False}, None),
+        ([], True, {"n1": None, "n3": None, "other": None, "out": None}, "whether n1, n2.example.net, n3, other serve NodePorts"),
+        ([], False, {"n1": None, "n3": None, "other": None, "out": None}, "whether n1, n2.example.net, n3, other serve NodePorts"),
+    ],
+)
+def test_of_a_host_that_the_cluster_does_not_show_the_inventory_decides(nodes, named, expected, said):
+    hosts = {**HOSTS, "other": OF_ANOTHER}
+    found = layers(nodes, [ON_1], [WEB], hosts, [name for name in hosts if name != "out"], named=named)
+    assert {name: found.hosts[name]["node"] for name in expected} == expected
+    told = [warning for warning in found.warnings if "Kubernetes does not tell" in warning]
+    assert len(told) == bool(said) and all(said in warning for warning in told)
+
+
+def through(flows: list[dict], layer: str, target: str) -> list[dict]:
+    return [flow for flow in flows if (flow["layer"], flow["target"]) == (layer, target)]
+
+
+MINE = {"name": "mine", "protocol": "tcp", "node_port": 30080, "target": None, "port": None, "backend": None, "endpoints": []}
+
+
+def planned(found: kubernetes.Layers, hosts: dict, services: list[dict], **changes) -> list[dict]:
+    hosts, services = kubernetes.merge(found, hosts, services)
+    described = {name: {"slug": name, **known} for name, known in hosts.items()}
+    return mesh.build(described, {**PARAMETERS, **changes, "services": services}, RUN)["flows"]
+
+
+@pytest.mark.parametrize("local", [False, True])
+def test_a_node_of_another_cluster_serves_the_nodeport_of_the_inventory_and_pods_of_its_own(local):
+    hosts = {**HOSTS, "other": OF_ANOTHER}
+    web = service("web", ("TCP", 30080), **({"externalTrafficPolicy": "Local"} if local else {}))
+    found = layers(pods=[ON_1], services=[web], hosts=hosts, members=[name for name in hosts if name != "out"])
+    flows = planned(found, hosts, [MINE])
+    assert through(flows, "nodeport", "n1") and bool(through(flows, "nodeport", "n3")) is not local
+    for flow in (*through(flows, "nodeport", "other"), *through(flows, "http", "other")):
+        assert "backend:mine" in flow["components"] and "overlay:n1" not in flow["components"]
+    assert through(flows, "nodeport", "other") and through(flows, "http", "other")
+    discovered = planned(found, hosts, [])
+    assert through(discovered, "nodeport", "n1") and not through(discovered, "nodeport", "other")
+
+
+def test_who_may_list_services_alone_has_the_nodeports_of_the_inventory_probed():
+    flows = planned(layers([], [], [WEB]), HOSTS, [MINE])
+    assert {flow["target"] for flow in flows if flow["layer"] == "nodeport"} == {"n1", "n2.example.net", "n3"}
+
+
+@pytest.mark.parametrize(
+    ("has", "probed", "expected"),
+    [
+        (["IPv6"], [4, 6], {6}),
+        (["IPv4"], [6, 4], {4}),
+        (["IPv6", "IPv4"], [4, 6], {4}),
+        (["IPv4", "IPv6"], [6, 4], {6}),
+        (["IPv6"], [4], set()),
+        ([], [6, 4], {6}),
+    ],
+)
+@pytest.mark.parametrize("services", [[], [MINE], [{**MINE, "backend": "n1"}]])
+def test_a_nodeport_is_probed_in_a_family_that_its_service_has(services, has, probed, expected):
+    hosts = {name: {**known, "address6": f"fd00::{number}"} for number, (name, known) in enumerate(HOSTS.items(), 1)}
+    found = layers(pods=[ON_1], services=[service("web", ("TCP", 30080), ipFamilies=has)], hosts=hosts, families=probed)
+    flows = [flow for flow in planned(found, hosts, services, families=probed) if flow["layer"] in ("nodeport", "http")]
+    assert {flow["family"] for flow in flows} == expected
+    assert all((":" in flow["address"]) == (flow["family"] == 6) for flow in flows)
 
 
 # --- Data from outside ----------------------------------------------------------------------------------------------------------

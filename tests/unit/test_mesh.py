@@ -146,6 +146,26 @@ def test_ipv6_only_between_hosts_that_have_it():
     assert "node-a1-1" in sources(manifest)
 
 
+@pytest.mark.parametrize(
+    ("target", "others", "families", "expected"),
+    [
+        ("10.1.0.1", "10.1.0.2", [4], {4}),
+        ("fd01::1", "fd01::2", [4, 6], {6}),
+        ("fd01::1", "fd01::2", [4], set()),
+        ("10.1.0.1", "10.1.0.2", [6], set()),
+        ("fd01::1", "10.1.0.2", [4, 6], set()),
+        ("10.1.0.1", "fd01::2", [4, 6], set()),
+    ],
+)
+def test_the_overlay_is_probed_in_a_family_that_both_ends_have(target, others, families, expected):
+    hosts = lab_hosts()
+    for number, (name, known) in enumerate(hosts.items()):
+        known["address6"] = f"fd00::{number + 1}"
+        known["overlay_address"] = target if name == "node-a1-2" else others
+    flows = build(hosts, families=families)["flows"]
+    assert {flow["family"] for flow in flows if flow["layer"] == "overlay" and flow["target"] == "node-a1-2"} == expected
+
+
 def test_source_ports_of_a_host_all_differ_and_stay_in_range():
     manifest = build(many_hosts(300), services=[])
     ports = defaultdict(list)

@@ -35,6 +35,7 @@ def test_syns_and_their_answers(first, numbers):
         for flags, known in ((0x12, True), (0x14, True), (0x10, False), (0x02, False), (0x04, False)):
             answer = struct.pack("!HHIIBBHHH", 22, 40001, 7, (sequence + 1) & 0xFFFFFFFF, 5 << 4, flags, 0, 0, 0)
             assert syn.answered(b"y" * 24 + answer, 24) == (number if known else None)
+            assert not known or wire.is_refusal(b"y" * 24 + answer, 24) is (flags == 0x14)
 
 
 @given(st.binary(max_size=80), st.integers(0, 60))

@@ -128,7 +128,8 @@ class TcpConnect(Connection):
 
     def _ended(self, code: int) -> None:
         if code in (0, errno.ECONNREFUSED):
-            self.answer(self._number, wall_ns())
+            first = self.answer(self._number, wall_ns())
+            self.refused += first and code == errno.ECONNREFUSED
         else:
             self.fail(self._number, "connect: " + sockets.reason_of(OSError(code, "")))
 

@@ -196,6 +196,7 @@ class TcpSyn(Datagram):
             sock.close()
             raise
         ends = [(sockets.packed(self.family, address), port) for address, port in ((local[0], self.local_port), (target[0], port))]
+        self._refusal = False
         self._syn = wire.Syn(ends[0], ends[1], wire.first_sequence(self.shared.token, self.id))
         self.shared.capabilities["raw_tcp"] = sockets.capability(True, "SOCK_RAW")
         self._ready(sock)
@@ -207,8 +208,14 @@ class TcpSyn(Datagram):
         low = self._syn.answered(data, offset)
         if low is None:
             return None
+        self._refusal = wire.is_refusal(data, offset)
         behind = (self.next - low) & 0xFFFFFFFF  # the numbers on the wire wrap
         return self.next - behind if 0 < behind <= self.next else None
+
+    def answer(self, number: int, reply_ns: int) -> bool:
+        first = super().answer(number, reply_ns)
+        self.refused += first and self._refusal
+        return first
 
     def close(self) -> None:
         super().close()

@@ -91,7 +91,7 @@ class Flow:
         self.tx_delays: Dict[int, int] = {}
         self.no_delay: Optional[int] = None
         self.head = self.next = 0
-        self.sent = self.received = self.lost = self.unsent = 0
+        self.sent = self.received = self.lost = self.unsent = self.refused = 0
         self.errors: Dict[str, int] = {}
         self.local_address: Optional[str] = None
         self.local_port: Optional[int] = None
@@ -268,6 +268,7 @@ class Flow:
             "received": self.received,
             "lost": self.lost,
             "unsent": self.unsent,
+            "refused": self.refused,
             "errors": self.errors,
             "baseline_us": None if self._baseline.ns is None else self._baseline.ns // 1000,
             "local_address": self.local_address,
