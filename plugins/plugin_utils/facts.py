@@ -25,6 +25,7 @@ TABLE: tuple[tuple[str, str, str], ...] = (
     ("throttled.worst.ms_per_s", "ms/s", "time for which the group that lost most was throttled"),
     ("throttled.groups.<path>.ms_per_s", "ms/s", "time for which a group was throttled; {cgroup}: that of the trigger and those above it"),
     ("throttled.groups.<path>.times_per_s", "1/s", "periods in which a group was throttled"),
+    ("throttled.groups.<path>.ms_per_time", "ms", "time for which it was in one such period, on average, all CPUs together"),
     ("softnet.<column>.growth", "count", "processed, dropped, time_squeeze, received_rps, flow_limit of softnet_stat, all CPUs"),
     ("softnet.<column>.per_s", "1/s", "the same by second"),
     ("softnet.<cpu>.<column>.growth", "count", "the same of one CPU"),
@@ -39,6 +40,8 @@ TABLE: tuple[tuple[str, str, str], ...] = (
     ("threads.run_delay.worst_ms_per_s", "ms/s", "run delay of the thread that waited most"),
     ("cpu.<cpu>.<kind>.share", "share", "irq, softirq, steal or idle time of a CPU"),
     ("cpu.<kind>.worst_share", "share", "the same of the CPU with most of it"),
+    ("cpu.<cpu>.steal.max_ms", "ms", "the most that was stolen between two samples, a second apart"),
+    ("cpu.steal.max_ms", "ms", "the same of the CPU that lost most so"),
     ("pressure.<resource>.some.share", "share", "time for which some task waited for cpu, io or memory (PSI)"),
     ("pressure.<resource>.full.share", "share", "time for which all did; for irq, time that interrupts took"),
     ("sockets.<protocol>.<state>", "sockets", "of /proc/net/sockstat: inuse, orphan, tw, alloc; mem in pages"),
@@ -99,6 +102,12 @@ def _most(values: Iterator[float | None]) -> float | None:
     return max((value for value in values if value is not None), default=None)
 
 
+def _peak(reading: Reading, key: str, units_per_ms: float) -> float | None:
+    """The most that a series grew by from one sample to the next, in ms."""
+    sampled = [value for value in listing(reading.series.get(key)) if is_number(value)]
+    return max(sampled) / units_per_ms if sampled and units_per_ms > 0 else None
+
+
 def _machine(reading: Reading) -> Iterator[tuple[str, Any]]:
     if "virtualisation" in reading.last:
         yield "machine.virtual", 0 if reading.last["virtualisation"] is None else 1
@@ -138,8 +147,7 @@ def _threads(reading: Reading) -> Iterator[tuple[str, Any]]:
         delay = reading.share(reading.grown("threads", pid, "run_delay_ns"), 1e6)
         worst.append(delay)
         yield f"threads.{name}.run_delay.ms_per_s", delay
-        sampled = [value for value in listing(reading.series.get(pid)) if is_number(value)]
-        yield f"threads.{name}.run_delay.max_ms", max(sampled) / 1e6 if sampled else None
+        yield f"threads.{name}.run_delay.max_ms", _peak(reading, pid, 1e6)
     yield "threads.run_delay.worst_ms_per_s", _most(iter(worst))
 
 
@@ -151,6 +159,11 @@ def _cpu(reading: Reading) -> Iterator[tuple[str, Any]]:
             shares[cpu] = part / whole if part is not None and whole else None
             yield f"cpu.{cpu}.{kind}.share", shares[cpu]
         yield f"cpu.{kind}.worst_share", _most(iter(shares.values()))
+    ticks_per_s = reading.start.get("ticks_per_s")
+    stolen = {cpu: _peak(reading, cpu, ticks_per_s / 1000) for cpu in reading.series} if is_number(ticks_per_s) else {}
+    for cpu, peak in stolen.items():
+        yield f"cpu.{cpu}.steal.max_ms", peak
+    yield "cpu.steal.max_ms", _most(iter(stolen.values()))
 
 
 def _pressure(reading: Reading) -> Iterator[tuple[str, Any]]:
@@ -206,12 +219,15 @@ def _throttled(reading: Reading) -> Iterator[tuple[str, Any]]:
     before = mapping(reading.start.get("groups"))
     worst = 0.0
     for path, row in mapping(reading.end.get("groups")).items():
-        for key, name, units in (("throttled_us", "ms_per_s", 1000.0), ("throttled", "times_per_s", 1.0)):
+        grown: dict[str, float] = {}
+        for key, name, units in (("throttled_us", "ms", 1000.0), ("throttled", "times", 1.0)):
             after, earlier = mapping(row).get(key), mapping(before.get(path)).get(key, 0)
             if is_number(after) and is_number(earlier):
-                rate = max(0.0, (after - earlier) / units / reading.seconds)
-                worst = max(worst, rate) if name == "ms_per_s" else worst
-                yield f"throttled.groups.{path}.{name}", rate
+                grown[name] = max(0.0, (after - earlier) / units)
+                yield f"throttled.groups.{path}.{name}_per_s", grown[name] / reading.seconds
+        worst = max(worst, grown.get("ms", 0.0) / reading.seconds)
+        if "ms" in grown and grown.get("times"):
+            yield f"throttled.groups.{path}.ms_per_time", grown["ms"] / grown["times"]
     yield "throttled.worst.ms_per_s", worst if worst or reading.end.get("complete") is True else None
     yield "throttled.groups_grown", reading.end.get("grown")
 

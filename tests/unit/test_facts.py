@@ -85,6 +85,9 @@ CASES = [
     (observe(cpu=(stolen(100, 0), stolen(200, 1000))), "cpu.0.steal.share", 0.1),
     (observe(cpu=(stolen(100, 0), stolen(200, 1000))), "cpu.steal.worst_share", 0.1),
     (observe(cpu=(stolen(100, 0), stolen(100, 1000))), "cpu.steal.worst_share", 0),
+    (observe(cpu=(stolen(100, 0), stolen(110, 1000), {"0": [0, 10, 1]})), "cpu.0.steal.max_ms", 100),
+    (observe(cpu=(stolen(100, 0), stolen(110, 1000), {"0": [0, 10, 1], "1": [3]})), "cpu.steal.max_ms", 100),
+    (observe(cpu=(stolen(100, 0), stolen(110, 1000))), "cpu.0.steal.max_ms", None),
     (observe(pressure=({"memory": {"full": {"total": 0}}}, {"memory": {"full": {"total": 10**6}}})), "pressure.memory.full.share", 0.1),
     (observe(sockets=({"TCP": {"inuse": 5}}, {"TCP": {"inuse": 7}})), "sockets.TCP.inuse", 7),
     (
@@ -117,6 +120,12 @@ CASES = [
         "throttled.groups./a.ms_per_s",
         100,
     ),
+    (
+        observe(throttled=({"groups": {}}, {"groups": {"/a": {"throttled": 4, "throttled_us": 10**5}}})),
+        "throttled.groups./a.ms_per_time",
+        25,
+    ),
+    (observe(throttled=({"groups": {}}, {"groups": {"/a": {"throttled": 0, "throttled_us": 9}}})), "throttled.groups./a.ms_per_time", None),
     (
         observe(throttled=({"groups": {}}, {"groups": {"/new": {"throttled": 20, "throttled_us": 10**6}}, "complete": True, "grown": 1})),
         "throttled.worst.ms_per_s",
