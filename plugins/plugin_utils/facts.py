@@ -9,7 +9,7 @@ A name that is absent was not measured, which is not the same as 0. TABLE has al
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
 from ansible_collections.fleet.stall.plugins.plugin_utils.case import is_number
@@ -66,6 +66,8 @@ TABLE: tuple[tuple[str, str, str], ...] = (
 )
 _NAMES = tuple(re.compile(re.sub(r"<\w+>", ".+", re.escape(name).replace(r"\<", "<").replace(r"\>", ">")) + r"\Z") for name, _, _ in TABLE)
 _BUSY_PACKETS = 1000
+# To what length perf and BPF know the name of a thread (TASK_COMM_LEN); /proc has all of a kernel thread's from 5.17 on (d6986ce24fc0)
+_COMM = 15
 # The kernel counts these in an unsigned int of each CPU: at a million packets a second one lasts for an hour
 _U32 = 2**32
 
@@ -98,7 +100,7 @@ def kernel_log(observe_result: Mapping[str, Any] | None, parts: tuple[str, ...] 
     return list({row.get("sequence", position): str(row.get("text", "")) for position, row in enumerate(rows)}.values())
 
 
-def _most(values: Iterator[float | None]) -> float | None:
+def _most(values: Iterable[float | None]) -> float | None:
     return max((value for value in values if value is not None), default=None)
 
 
@@ -141,14 +143,17 @@ def _softirqs(reading: Reading) -> Iterator[tuple[str, Any]]:
 
 
 def _threads(reading: Reading) -> Iterator[tuple[str, Any]]:
-    worst: list[float | None] = []
+    """Of threads whose names are the same as far as a stall tells them, the one that waited most counts."""
+    delays: dict[str, list[float | None]] = {}
+    peaks: dict[str, list[float | None]] = {}
     for pid, row in mapping(reading.end.get("threads")).items():
-        name = mapping(row).get("name")
-        delay = reading.share(reading.grown("threads", pid, "run_delay_ns"), 1e6)
-        worst.append(delay)
-        yield f"threads.{name}.run_delay.ms_per_s", delay
-        yield f"threads.{name}.run_delay.max_ms", _peak(reading, pid, 1e6)
-    yield "threads.run_delay.worst_ms_per_s", _most(iter(worst))
+        name = str(mapping(row).get("name"))[:_COMM]
+        delays.setdefault(name, []).append(reading.share(reading.grown("threads", pid, "run_delay_ns"), 1e6))
+        peaks.setdefault(name, []).append(_peak(reading, pid, 1e6))
+    for name, measured in delays.items():
+        yield f"threads.{name}.run_delay.ms_per_s", _most(measured)
+        yield f"threads.{name}.run_delay.max_ms", _most(peaks[name])
+    yield "threads.run_delay.worst_ms_per_s", _most(delay for measured in delays.values() for delay in measured)
 
 
 def _cpu(reading: Reading) -> Iterator[tuple[str, Any]]:
@@ -158,12 +163,12 @@ def _cpu(reading: Reading) -> Iterator[tuple[str, Any]]:
             part, whole = reading.grown("cpus", cpu, kind), reading.grown("cpus", cpu, "total")
             shares[cpu] = part / whole if part is not None and whole else None
             yield f"cpu.{cpu}.{kind}.share", shares[cpu]
-        yield f"cpu.{kind}.worst_share", _most(iter(shares.values()))
+        yield f"cpu.{kind}.worst_share", _most(shares.values())
     ticks_per_s = reading.start.get("ticks_per_s")
     stolen = {cpu: _peak(reading, cpu, ticks_per_s / 1000) for cpu in reading.series} if is_number(ticks_per_s) else {}
     for cpu, peak in stolen.items():
         yield f"cpu.{cpu}.steal.max_ms", peak
-    yield "cpu.steal.max_ms", _most(iter(stolen.values()))
+    yield "cpu.steal.max_ms", _most(stolen.values())
 
 
 def _pressure(reading: Reading) -> Iterator[tuple[str, Any]]:

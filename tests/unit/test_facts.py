@@ -40,6 +40,18 @@ def stolen(steal, total):
 
 
 THREAD = {"name": "ksoftirqd/3", "run_ns": 0, "timeslices": 0}
+QUEUES = observe(
+    threads=(
+        {"threads": {pid: {"name": f"napi/enp65s0f0np0-{pid}", "run_delay_ns": 0} for pid in ("8213", "8214")}},
+        {
+            "threads": {
+                "8213": {"name": "napi/enp65s0f0np0-8213", "run_delay_ns": 800 * 10**6},
+                "8214": {"name": "napi/enp65s0f0np0-8214", "run_delay_ns": 10**6},
+            }
+        },
+        {"8213": [0, 300 * 10**6], "8214": [10**6]},
+    )
+)
 CASES = [
     (observe(softnet=(softnet((0, 0), (0, 5)), softnet((9000, 1), (1000, 9)))), "softnet.time_squeeze.growth", 5),
     (observe(softnet=(softnet((0, 0), (0, 5)), softnet((9000, 1), (1000, 9)))), "softnet.time_squeeze.per_s", 0.5),
@@ -82,6 +94,10 @@ CASES = [
         "threads.ksoftirqd/3.run_delay.max_ms",
         5,
     ),
+    # perf and BPF cut names, /proc of newer kernels does not; of those that then share a name the one that waited most counts
+    (QUEUES, "threads.napi/enp65s0f0n.run_delay.ms_per_s", 80),
+    (QUEUES, "threads.napi/enp65s0f0n.run_delay.max_ms", 300),
+    (QUEUES, "threads.run_delay.worst_ms_per_s", 80),
     (observe(cpu=(stolen(100, 0), stolen(200, 1000))), "cpu.0.steal.share", 0.1),
     (observe(cpu=(stolen(100, 0), stolen(200, 1000))), "cpu.steal.worst_share", 0.1),
     (observe(cpu=(stolen(100, 0), stolen(100, 1000))), "cpu.steal.worst_share", 0),
