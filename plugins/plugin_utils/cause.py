@@ -29,13 +29,14 @@ Trigger = Mapping[str, re.Pattern[str]]
 
 @dataclass(frozen=True, slots=True)
 class Measure:
-    """A fact and the limit that it is held against; `means` what it is, in words."""
+    """A fact and the limit that it is held against; `means` what it is, in words. An `average` below its limit speaks against nothing."""
 
     fact: str
     op: str
     value: float
     means: str
     decisive: bool = False
+    average: bool = False
 
     def holds(self, value: float) -> bool:
         return OPERATIONS[self.op](value, self.value)

@@ -173,7 +173,7 @@ def _counter(cause: Cause, case: Case) -> _Counter:
     holding = [(measure, value) for measure, value in measured if measure.holds(value)]
     for measure, value in sorted(holding, key=lambda item: not item[0].decisive)[:1]:
         return _Counter(True, True, measure.decisive, f"{measure.means}: {number(value)} ({measure.limit()} speaks for it)")
-    for measure, value in measured[:1]:
+    for measure, value in [(measure, value) for measure, value in measured if not measure.average][:1]:
         return _Counter(True, False, False, f"against it: {measure.means}: {number(value)} ({measure.limit()} would speak for it)")
     return _Counter(False, False, False, "")
 

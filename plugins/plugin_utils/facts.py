@@ -9,7 +9,7 @@ A name that is absent was not measured, which is not the same as 0. TABLE has al
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
 from ansible_collections.fleet.stall.plugins.plugin_utils.case import is_number
@@ -25,6 +25,7 @@ TABLE: tuple[tuple[str, str, str], ...] = (
     ("throttled.worst.ms_per_s", "ms/s", "time for which the group that lost most was throttled"),
     ("throttled.groups.<path>.ms_per_s", "ms/s", "time for which a group was throttled; {cgroup}: that of the trigger and those above it"),
     ("throttled.groups.<path>.times_per_s", "1/s", "periods in which a group was throttled"),
+    ("throttled.groups.<path>.ms_per_time", "ms", "time for which it was in one such period, on average, all CPUs together"),
     ("softnet.<column>.growth", "count", "processed, dropped, time_squeeze, received_rps, flow_limit of softnet_stat, all CPUs"),
     ("softnet.<column>.per_s", "1/s", "the same by second"),
     ("softnet.<cpu>.<column>.growth", "count", "the same of one CPU"),
@@ -39,6 +40,8 @@ TABLE: tuple[tuple[str, str, str], ...] = (
     ("threads.run_delay.worst_ms_per_s", "ms/s", "run delay of the thread that waited most"),
     ("cpu.<cpu>.<kind>.share", "share", "irq, softirq, steal or idle time of a CPU"),
     ("cpu.<kind>.worst_share", "share", "the same of the CPU with most of it"),
+    ("cpu.<cpu>.steal.max_ms", "ms", "the most that was stolen between two samples, a second apart"),
+    ("cpu.steal.max_ms", "ms", "the same of the CPU that lost most so"),
     ("pressure.<resource>.some.share", "share", "time for which some task waited for cpu, io or memory (PSI)"),
     ("pressure.<resource>.full.share", "share", "time for which all did; for irq, time that interrupts took"),
     ("sockets.<protocol>.<state>", "sockets", "of /proc/net/sockstat: inuse, orphan, tw, alloc; mem in pages"),
@@ -63,6 +66,8 @@ TABLE: tuple[tuple[str, str, str], ...] = (
 )
 _NAMES = tuple(re.compile(re.sub(r"<\w+>", ".+", re.escape(name).replace(r"\<", "<").replace(r"\>", ">")) + r"\Z") for name, _, _ in TABLE)
 _BUSY_PACKETS = 1000
+# To what length perf and BPF know the name of a thread (TASK_COMM_LEN); /proc has all of a kernel thread's from 5.17 on (d6986ce24fc0)
+_COMM = 15
 # The kernel counts these in an unsigned int of each CPU: at a million packets a second one lasts for an hour
 _U32 = 2**32
 
@@ -95,8 +100,14 @@ def kernel_log(observe_result: Mapping[str, Any] | None, parts: tuple[str, ...] 
     return list({row.get("sequence", position): str(row.get("text", "")) for position, row in enumerate(rows)}.values())
 
 
-def _most(values: Iterator[float | None]) -> float | None:
+def _most(values: Iterable[float | None]) -> float | None:
     return max((value for value in values if value is not None), default=None)
+
+
+def _peak(reading: Reading, key: str, units_per_ms: float) -> float | None:
+    """The most that a series grew by from one sample to the next, in ms."""
+    sampled = [value for value in listing(reading.series.get(key)) if is_number(value)]
+    return max(sampled) / units_per_ms if sampled and units_per_ms > 0 else None
 
 
 def _machine(reading: Reading) -> Iterator[tuple[str, Any]]:
@@ -132,15 +143,17 @@ def _softirqs(reading: Reading) -> Iterator[tuple[str, Any]]:
 
 
 def _threads(reading: Reading) -> Iterator[tuple[str, Any]]:
-    worst: list[float | None] = []
+    """Of threads whose names are the same as far as a stall tells them, the one that waited most counts."""
+    delays: dict[str, list[float | None]] = {}
+    peaks: dict[str, list[float | None]] = {}
     for pid, row in mapping(reading.end.get("threads")).items():
-        name = mapping(row).get("name")
-        delay = reading.share(reading.grown("threads", pid, "run_delay_ns"), 1e6)
-        worst.append(delay)
-        yield f"threads.{name}.run_delay.ms_per_s", delay
-        sampled = [value for value in listing(reading.series.get(pid)) if is_number(value)]
-        yield f"threads.{name}.run_delay.max_ms", max(sampled) / 1e6 if sampled else None
-    yield "threads.run_delay.worst_ms_per_s", _most(iter(worst))
+        name = str(mapping(row).get("name"))[:_COMM]
+        delays.setdefault(name, []).append(reading.share(reading.grown("threads", pid, "run_delay_ns"), 1e6))
+        peaks.setdefault(name, []).append(_peak(reading, pid, 1e6))
+    for name, measured in delays.items():
+        yield f"threads.{name}.run_delay.ms_per_s", _most(measured)
+        yield f"threads.{name}.run_delay.max_ms", _most(peaks[name])
+    yield "threads.run_delay.worst_ms_per_s", _most(delay for measured in delays.values() for delay in measured)
 
 
 def _cpu(reading: Reading) -> Iterator[tuple[str, Any]]:
@@ -150,7 +163,12 @@ def _cpu(reading: Reading) -> Iterator[tuple[str, Any]]:
             part, whole = reading.grown("cpus", cpu, kind), reading.grown("cpus", cpu, "total")
             shares[cpu] = part / whole if part is not None and whole else None
             yield f"cpu.{cpu}.{kind}.share", shares[cpu]
-        yield f"cpu.{kind}.worst_share", _most(iter(shares.values()))
+        yield f"cpu.{kind}.worst_share", _most(shares.values())
+    ticks_per_s = reading.start.get("ticks_per_s")
+    stolen = {cpu: _peak(reading, cpu, ticks_per_s / 1000) for cpu in reading.series} if is_number(ticks_per_s) else {}
+    for cpu, peak in stolen.items():
+        yield f"cpu.{cpu}.steal.max_ms", peak
+    yield "cpu.steal.max_ms", _most(stolen.values())
 
 
 def _pressure(reading: Reading) -> Iterator[tuple[str, Any]]:
@@ -206,12 +224,15 @@ def _throttled(reading: Reading) -> Iterator[tuple[str, Any]]:
     before = mapping(reading.start.get("groups"))
     worst = 0.0
     for path, row in mapping(reading.end.get("groups")).items():
-        for key, name, units in (("throttled_us", "ms_per_s", 1000.0), ("throttled", "times_per_s", 1.0)):
+        grown: dict[str, float] = {}
+        for key, name, units in (("throttled_us", "ms", 1000.0), ("throttled", "times", 1.0)):
             after, earlier = mapping(row).get(key), mapping(before.get(path)).get(key, 0)
             if is_number(after) and is_number(earlier):
-                rate = max(0.0, (after - earlier) / units / reading.seconds)
-                worst = max(worst, rate) if name == "ms_per_s" else worst
-                yield f"throttled.groups.{path}.{name}", rate
+                grown[name] = max(0.0, (after - earlier) / units)
+                yield f"throttled.groups.{path}.{name}_per_s", grown[name] / reading.seconds
+        worst = max(worst, grown.get("ms", 0.0) / reading.seconds)
+        if "ms" in grown and grown.get("times"):
+            yield f"throttled.groups.{path}.ms_per_time", grown["ms"] / grown["times"]
     yield "throttled.worst.ms_per_s", worst if worst or reading.end.get("complete") is True else None
     yield "throttled.groups_grown", reading.end.get("grown")
 

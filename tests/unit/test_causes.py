@@ -106,6 +106,23 @@ def test_a_line_of_the_day_before_confirms_nothing(when, expected):
     assert found["confidence"] == expected and any("hard LOCKUP" in sentence for sentence in found["evidence"])
 
 
+@pytest.mark.parametrize(
+    ("facts", "said"),
+    [
+        ({"ms_per_s": 3.3}, []),
+        (
+            {"ms_per_s": 3.3, "max_ms": 6},
+            ["against it: most ms in a second that the thread waited for its CPU: 6 (20 or more would speak for it)"],
+        ),
+    ],
+)
+def test_an_average_alone_speaks_against_nothing(facts, said):
+    """A stall of 100 ms in half a minute is 3.3 ms/s."""
+    row = {**TABLE["rt-hog"]["found"][0], "facts": {f"threads.napi/eth0-8213.run_delay.{name}": value for name, value in facts.items()}}
+    (found,) = match(CATALOGUE, case_of(row))
+    assert [sentence for sentence in found["evidence"] if "against" in sentence] == said
+
+
 def test_large_numbers_are_written_out():
     row = next(row for row in TABLE["fsnotify-dentries"]["found"])
     (found,) = match(CATALOGUE, case_of({**row, "facts": {"dentries.unused": 7654321}}))

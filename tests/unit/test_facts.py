@@ -40,6 +40,18 @@ def stolen(steal, total):
 
 
 THREAD = {"name": "ksoftirqd/3", "run_ns": 0, "timeslices": 0}
+QUEUES = observe(
+    threads=(
+        {"threads": {pid: {"name": f"napi/enp65s0f0np0-{pid}", "run_delay_ns": 0} for pid in ("8213", "8214")}},
+        {
+            "threads": {
+                "8213": {"name": "napi/enp65s0f0np0-8213", "run_delay_ns": 800 * 10**6},
+                "8214": {"name": "napi/enp65s0f0np0-8214", "run_delay_ns": 10**6},
+            }
+        },
+        {"8213": [0, 300 * 10**6], "8214": [10**6]},
+    )
+)
 CASES = [
     (observe(softnet=(softnet((0, 0), (0, 5)), softnet((9000, 1), (1000, 9)))), "softnet.time_squeeze.growth", 5),
     (observe(softnet=(softnet((0, 0), (0, 5)), softnet((9000, 1), (1000, 9)))), "softnet.time_squeeze.per_s", 0.5),
@@ -82,9 +94,16 @@ CASES = [
         "threads.ksoftirqd/3.run_delay.max_ms",
         5,
     ),
+    # perf and BPF cut names, /proc of newer kernels does not; of those that then share a name the one that waited most counts
+    (QUEUES, "threads.napi/enp65s0f0n.run_delay.ms_per_s", 80),
+    (QUEUES, "threads.napi/enp65s0f0n.run_delay.max_ms", 300),
+    (QUEUES, "threads.run_delay.worst_ms_per_s", 80),
     (observe(cpu=(stolen(100, 0), stolen(200, 1000))), "cpu.0.steal.share", 0.1),
     (observe(cpu=(stolen(100, 0), stolen(200, 1000))), "cpu.steal.worst_share", 0.1),
     (observe(cpu=(stolen(100, 0), stolen(100, 1000))), "cpu.steal.worst_share", 0),
+    (observe(cpu=(stolen(100, 0), stolen(110, 1000), {"0": [0, 10, 1]})), "cpu.0.steal.max_ms", 100),
+    (observe(cpu=(stolen(100, 0), stolen(110, 1000), {"0": [0, 10, 1], "1": [3]})), "cpu.steal.max_ms", 100),
+    (observe(cpu=(stolen(100, 0), stolen(110, 1000))), "cpu.0.steal.max_ms", None),
     (observe(pressure=({"memory": {"full": {"total": 0}}}, {"memory": {"full": {"total": 10**6}}})), "pressure.memory.full.share", 0.1),
     (observe(sockets=({"TCP": {"inuse": 5}}, {"TCP": {"inuse": 7}})), "sockets.TCP.inuse", 7),
     (
@@ -117,6 +136,12 @@ CASES = [
         "throttled.groups./a.ms_per_s",
         100,
     ),
+    (
+        observe(throttled=({"groups": {}}, {"groups": {"/a": {"throttled": 4, "throttled_us": 10**5}}})),
+        "throttled.groups./a.ms_per_time",
+        25,
+    ),
+    (observe(throttled=({"groups": {}}, {"groups": {"/a": {"throttled": 0, "throttled_us": 9}}})), "throttled.groups./a.ms_per_time", None),
     (
         observe(throttled=({"groups": {}}, {"groups": {"/new": {"throttled": 20, "throttled_us": 10**6}}, "complete": True, "grown": 1})),
         "throttled.worst.ms_per_s",
