@@ -15,6 +15,7 @@ from typing import Any, Dict, List, NamedTuple, Sequence, Tuple
 
 SLOTS = 2
 FINEST_GRID_NS = 2500000
+GOLDEN = (5**0.5 - 1) / 2
 CLOCK_AGREES_S = (-1.0, 60.0)
 AWAKE_SHARE = 0.01
 SHORTEST_HEAD_START_NS = 30000
@@ -66,14 +67,22 @@ class Group(NamedTuple):
 
 
 def groups(flows: Sequence[Tuple[int, int]], seed: str, host: str) -> List[Group]:
-    """Flows as (id, interval_ns) to groups with seeded phases: hosts do not send in step, nor do a host's flows."""
+    """Flows as (id, interval_ns) to groups with seeded phases: hosts do not send in step, nor do a host's flows.
+
+    Those of one interval follow each other by the golden section of it, so that few that are neighbours in the plan, as those to one
+    target are, leave no larger part of it unwatched than they must (the three-gap theorem).
+    """
     if not flows:
         return []
     grid = grid_ns([interval for _id, interval in flows])
     offset = _draw(seed, host) % grid
     members: Dict[Tuple[int, int], List[int]] = {}
-    for place, (flow_id, interval) in enumerate(flows):
-        slot = _draw(seed, host, flow_id) % max(1, interval // grid)
+    before: Dict[int, int] = {}
+    for place, (_flow_id, interval) in enumerate(flows):
+        slots = max(1, interval // grid)
+        nth = before.setdefault(interval, 0)
+        before[interval] += 1
+        slot = (_draw(seed, host, interval) % slots + int(nth * GOLDEN % 1 * slots)) % slots
         members.setdefault((interval, offset + slot * grid), []).append(place)
     return [Group(interval, phase, tuple(places)) for (interval, phase), places in sorted(members.items())]
 

@@ -50,6 +50,16 @@ def test_flows_share_wake_ups_and_hosts_do_not_send_in_step(flows):
     assert groups[0].phase_ns % grid != pacing.groups(flows, "s", "host-b")[0].phase_ns % grid
 
 
+@given(st.text(max_size=5), st.integers(2, 12), st.integers(0, 30))
+def test_the_flows_to_one_target_watch_all_of_an_interval(seed, count, others):
+    """Few as they are: none of the pauses between them is much longer than where they are spread evenly."""
+    flows = [(number, 50 * MS) for number in range(others + count)] + [(99, 10 * MS)]
+    groups = [group for group in pacing.groups(flows, seed, "host") if group.interval_ns == 50 * MS]
+    phases = sorted(group.phase_ns for group in groups for place in group.members if place >= others)
+    pauses = [after - before for before, after in zip(phases, [*phases[1:], phases[0] + 50 * MS], strict=True)]
+    assert max(pauses) <= 1.8 * 50 * MS / count + pacing.grid_ns([10 * MS])
+
+
 def test_missed_turns_are_not_made_up_for():
     schedule = pacing.Schedule([pacing.Group(10 * MS, 0, (0,))], 0)
     assert [missed for _, missed in schedule.due(0)] == [0]
