@@ -85,7 +85,7 @@ def _why_no_answer(host: str, tally: Tally, fleet: Fleet) -> str:
     if not fleet.manifest["hosts"][host]["target"]:
         return "it is no target (stall_targets)"
     if any(flow["target"] == host for flow in fleet.manifest["flows"]):
-        return "none of the hosts that were to probe it has a result"
+        return "none of the hosts that were to probe it has a result of it"
     return "no other host could probe it"
 
 
