@@ -13,6 +13,7 @@ from ansible_collections.fleet.stall.plugins.plugin_utils import (
     attribution,
     blame,
     clocks,
+    echo_loss,
     network,
     queues,
     ranking,
@@ -74,7 +75,9 @@ def judge(manifest: Mapping, evidence: Mapping[str, Mapping], parameters: Mappin
     measured = {host: evidence[host] for host in sorted(manifest["hosts"]) if (evidence.get(host) or {}).get("status") == "measured"}
     offsets, warnings = clocks.offsets(manifest, measured)
     cards = {host: queues.card_of(result, _addresses(manifest, host, result)) for host, result in measured.items()}
-    answered = network.network(manifest, measured, offsets, cards)
+    limited = echo_loss.limited(manifest, measured)
+    measured = echo_loss.without(measured, limited)
+    answered = network.network(manifest, measured, offsets, cards, limited)
     by_id = {flow["id"]: flow for flow in manifest["flows"] if flow["id"] in answered.flows}
     events = stalls_join.read_events(by_id, measured, offsets)
     window_s = max((_observed_s(result) for result in measured.values()), default=0.0)
@@ -87,6 +90,7 @@ def judge(manifest: Mapping, evidence: Mapping[str, Mapping], parameters: Mappin
         cards=cards,
         tallies=tally.tallies(manifest, measured),
         lossy=tally.lossy(manifest, measured),
+        echoes_lost=echo_loss.shares(manifest, measured, limited),
         histograms=tally.histograms(manifest, measured),
         grades=parameters["grades"],
     )

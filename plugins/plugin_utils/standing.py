@@ -6,7 +6,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from ansible_collections.fleet.stall.plugins.plugin_utils import queues
 from ansible_collections.fleet.stall.plugins.plugin_utils.attribution import Share, suspected
@@ -33,6 +33,8 @@ class Fleet:
     lossy: Mapping[str, Mapping[str, float]]
     histograms: Mapping[str, list[Mapping[str, int]]]
     grades: Mapping[str, float]
+    # Of the ICMP that is dropped or limited on the way to and from a host, the share that was lost (echo_loss.py)
+    echoes_lost: Mapping[str, float] = field(default_factory=dict)
 
     @property
     def threshold_ms(self) -> float:
@@ -125,5 +127,8 @@ def _loss(host: str, fleet: Fleet) -> str | None:
     losses = fleet.lossy.get(host)
     if not losses:
         return None
+    if host in fleet.echoes_lost:
+        share = fleet.echoes_lost[host]
+        return f"ICMP is dropped or limited on the way: {100 * share:.1f} % of it was lost while TCP of the same pairs was answered"
     parts = [f"{100 * share:.1f} %" + ("" if layer == "address" else f" ({layer})") for layer, share in losses.items()]
     return f"{', '.join(parts)} of the probes to and from it were lost"
