@@ -265,6 +265,7 @@ _INTERFACE = _fields(
     addresses=_texts,
     lower=_texts,
     rx_queues=_optional(_queue),
+    channels=_optional(_fields(tx=_optional(_queue), combined=_optional(_queue))),
     queues=_optional(_list(_fields(rps_cpus=_cpus), QUEUES)),
     rss=_optional(_RSS),
 )

@@ -149,7 +149,16 @@ def _directions(host: str, share: Share, status: str, fleet: Fleet) -> list[dict
         return []
     ends = {end for flow in fleet.network.covered.get(f"host:{host}", []) for end in flow.ends()}
     outside = {end for end in ends if fleet.manifest["hosts"][end]["outside"]}
-    return direction.table(host, stalls, fleet.network, fleet.timeline, outside, fleet.tallies[host].silent)
+    nodes = {end for end in ends if _is_node(fleet, end)}
+    card = fleet.cards.get(host) or queues.Card(None)
+    return direction.table(host, stalls, fleet.network, fleet.timeline, outside, fleet.tallies[host].silent, nodes, card)
+
+
+def _is_node(fleet: Fleet, host: str) -> bool:
+    """As the cluster says, else the node group."""
+    described = fleet.manifest["hosts"][host]
+    group = fleet.manifest["run"]["parameters"].get("node_group")
+    return described["node"] if described.get("node") is not None else group in described["groups"]
 
 
 def _longest(stalls: list[Stall]) -> list[Stall]:
