@@ -22,6 +22,7 @@ from ansible_collections.fleet.stall.plugins.plugin_utils import (
     standing,
     tally,
     verdict,
+    went_away,
 )
 from ansible_collections.fleet.stall.plugins.plugin_utils.stalls_join import MS
 from ansible_collections.fleet.stall.plugins.plugin_utils.text import and_more
@@ -77,9 +78,10 @@ def judge(manifest: Mapping, evidence: Mapping[str, Mapping], parameters: Mappin
     cards = {host: queues.card_of(result, _addresses(manifest, host, result)) for host, result in measured.items()}
     limited = echo_loss.limited(manifest, measured)
     measured = echo_loss.without(measured, limited)
-    answered = network.network(manifest, measured, offsets, cards, limited)
+    gone = went_away.find(manifest, measured, offsets)
+    answered = network.network(manifest, measured, offsets, cards, limited.keys() | gone.flows.keys())
     by_id = {flow["id"]: flow for flow in manifest["flows"] if flow["id"] in answered.flows}
-    events = stalls_join.read_events(by_id, measured, offsets)
+    events = [event for event in stalls_join.read_events(by_id, measured, offsets) if not gone.explains(event)]
     window_s = max((_observed_s(result) for result in measured.values()), default=0.0)
     found = blame.judge(answered, events, window_s)
     fleet = standing.Fleet(
@@ -90,6 +92,7 @@ def judge(manifest: Mapping, evidence: Mapping[str, Mapping], parameters: Mappin
         cards=cards,
         tallies=tally.tallies(manifest, measured),
         lossy=tally.lossy(manifest, measured),
+        gone=gone,
         echoes_lost=echo_loss.shares(manifest, measured, limited),
         histograms=tally.histograms(manifest, measured),
         grades=parameters["grades"],

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from ansible_collections.fleet.stall.plugins.plugin_utils import findings
 from tests.unit import contract
-from tests.unit.simfleet import EPOCH_S, GRADES, PARAMETERS, SPARSE, Fleet, fault, lab_hosts, stalls
+from tests.unit.simfleet import EPOCH_S, GRADES, PARAMETERS, SPARSE, Fleet, fault, lab_hosts, not_measured, stalls
 from tests.unit.test_verdicts import BAD, others_clear, rows, verdict
 
 WINDOW_S = 30
@@ -121,3 +121,73 @@ def test_loss_of_icmp_alone_makes_no_host_stall(spans):
     found = judged(*lose(Fleet(changes={"services": []}), echoes_of(BAD_HOST), separate))
     assert {row["status"] for row in found["hosts"]} <= {"clear", "suspect"} and others_clear(found, BAD_HOST)
     assert all(row["severity"]["events"] == 0 for row in found["hosts"])
+
+
+# --- What goes away ------------------------------------------------------------------------------------------------------------
+
+AWAY = [(15.0, WINDOW_S - 15.0)]
+SAID = "it stopped answering at 08:00:1"
+
+
+def passes(host: str) -> Callable[[dict], bool]:
+    return lambda flow: f"host:{host}" in flow["components"]
+
+
+@pytest.mark.parametrize("how", ["powered off", "cut off"])
+@pytest.mark.parametrize(
+    "hosts", [lab_hosts(), {name: lab_hosts()[name] for name in ("node-a1-1", BAD_HOST, "node-b1-1")}], ids=["nine", "three"]
+)
+def test_a_host_that_goes_away_is_an_outage_and_no_stall(hosts, how):
+    """Powered off it leaves no result; with its link down it says that all the others went away."""
+    services = {} if len(hosts) == 9 else {"services": []}
+    manifest, evidence = lose(Fleet(hosts=hosts, changes=services), passes(BAD_HOST), AWAY)
+    if how == "powered off":
+        evidence[BAD_HOST] = not_measured("connect", "SSH: no route to host", "check the host")
+    found = judged(manifest, evidence)
+    row = rows(found)[BAD_HOST]
+    assert row["status"] == "not_measured" and SAID in row["reason"] and "did not answer again" in row["reason"]
+    assert ("SSH: no route to host" in row["reason"]) == (how == "powered off")
+    assert row["severity"]["stalled_ms_per_s"] is None and row["severity"]["events"] is None and row["events"] == []
+    assert row["coverage"]["observed_s"] == pytest.approx(15, abs=0.2)
+    assert others_clear(found, BAD_HOST) and found["coincident"] == []
+
+
+def test_of_two_hosts_that_lose_each_other_neither_stalls():
+    hosts = {name: lab_hosts()[name] for name in ("node-a1-1", BAD_HOST)}
+    found = judged(*lose(Fleet(hosts=hosts, changes={"services": []}), lambda flow: True, AWAY))
+    assert {row["status"] for row in found["hosts"]} == {"not_measured"} and all(SAID in row["reason"] for row in found["hosts"])
+
+
+def test_a_host_that_stalls_and_then_goes_away_is_both():
+    true = [(start, length) for start, length in stalls("rx", WINDOW_S, *BAD) if start < 14]
+    found = judged(*lose(Fleet(faults=[fault(f"host:{BAD_HOST}", true)]), passes(BAD_HOST), AWAY))
+    row = found["hosts"][0]
+    assert (row["host"], verdict(row), row["severity"]["events"]) == (BAD_HOST, ("stalling", "receiver", "node"), len(true))
+    assert SAID in row["reason"] and row["severity"]["max_ms"] < 200
+    assert row["severity"]["stalled_ms_per_s"] == pytest.approx(1000 * sum(length for _, length in true) / 15, rel=0.15)
+    assert others_clear(found, BAD_HOST)
+
+
+def test_a_host_that_answers_again_stalls():
+    found = judged(*lose(Fleet(), passes(BAD_HOST), [(5.0, 3.0), (12.0, 4.0), (20.0, 5.0)]))
+    assert (found["hosts"][0]["host"], verdict(found["hosts"][0])) == (BAD_HOST, ("stalling", "receiver", "node"))
+
+
+def test_an_overlay_address_that_goes_away_is_said_and_no_stall():
+    found = judged(*lose(Fleet(), lambda flow: flow["layer"] == "overlay" and flow["target"] == BAD_HOST, AWAY))
+    row = rows(found)[BAD_HOST]
+    assert (
+        row["status"] == "clear" and row["reason"].startswith("its overlay address went away at 08:00:1") and row["severity"]["events"] == 0
+    )
+    assert others_clear(found)
+
+
+def test_a_rack_that_is_cut_off_has_hosts_that_answer_within():
+    found = judged(*lose(Fleet(), lambda flow: "path:rack_a1" in flow["components"], AWAY))
+    assert not any("stopped answering" in (row["reason"] or "") for row in found["hosts"])
+    assert [entry["kind"] for entry in found["coincident"]] == ["path"] and others_clear(found)
+
+
+def test_silence_of_less_than_a_second_at_the_end_may_be_a_stall():
+    row = rows(judged(*lose(Fleet(), passes(BAD_HOST), [(5.0, 0.3), (12.0, 0.4), (WINDOW_S - 0.5, 0.5)])))[BAD_HOST]
+    assert verdict(row) == ("stalling", "receiver", "node") and row["severity"]["events"] == 3
