@@ -90,11 +90,13 @@ def test_icmp_that_a_firewall_limits_is_loss_and_no_stall(spans, changes, cards)
     assert others_clear(found, BAD_HOST)
 
 
-def test_a_stall_that_loses_all_that_it_holds_is_one_still():
-    """TCP shows it as well: as where a ring overflows and nothing of it drains."""
-    true = stalls("rx", WINDOW_S, (0.2, 0.3), (0.7, 1.5))
-    found = judged(*lose(Fleet(), lambda flow: f"host:{BAD_HOST}" in flow["components"], true))
-    assert (found["hosts"][0]["host"], verdict(found["hosts"][0])) == (BAD_HOST, ("stalling", "receiver", "node"))
+@pytest.mark.parametrize(("late", "confidence"), [([], "medium"), ([(2.0, 0.1)], "high")])
+def test_a_stall_that_loses_all_that_it_holds_is_one_still_but_less_sure(late, confidence):
+    """TCP shows it as well, as where a ring overflows. Bursts of loss on the way look the same, unless something comes back late."""
+    true = [(start, length) for start, length in stalls("rx", WINDOW_S, (0.2, 0.3), (0.7, 1.5)) if start > 3]
+    found = judged(*lose(Fleet(faults=[fault(f"host:{BAD_HOST}", late)]), passes(BAD_HOST), true))
+    row = found["hosts"][0]
+    assert (row["host"], verdict(row), row["blame"]["confidence"]) == (BAD_HOST, ("stalling", "receiver", "node"), confidence)
 
 
 def test_icmp_that_is_late_is_a_stall_though_tcp_is_not():
