@@ -16,7 +16,8 @@ from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
 from ansible_collections.fleet.stall.plugins.module_utils.histogram import BUCKETS
-from ansible_collections.fleet.stall.plugins.plugin_utils.text import printable
+from ansible_collections.fleet.stall.plugins.plugin_utils.addresses import is_loopback
+from ansible_collections.fleet.stall.plugins.plugin_utils.text import and_more, printable
 
 Check = Callable[[Any, str], None]
 
@@ -60,13 +61,25 @@ def _admitted(host: str, result: Mapping, run: Mapping, asked: Mapping[int, Mapp
         return {"status": "failed", "reason": reason, "remedy": NONSENSE_REMEDY, "flows": []}
     warnings = [printable(text, TEXT) for text in (result.get("warnings") or [])[:WARNINGS]]
     left_out = len(result.get("warnings") or []) - len(warnings)
+    stayed = _stayed(host, result["flows"], asked)
+    if stayed:
+        names = sorted({asked[flow]["target"] for flow in stayed})
+        warnings.append(
+            f"its probes of {and_more(names, 3)} never left it and count for nothing: set stall_address for what they are to reach"
+        )
     samples = {key: sample for key, sample in (result.get("clock_samples") or {}).items() if targets.get(key) == host}
     return {
         **result,
+        "flows": [row for row in result["flows"] if row["id"] not in stayed],
         "warnings": warnings + [f"{left_out} more warnings"] * bool(left_out),
         "clock_samples": samples,
         "counters": _counters(result.get("counters") or {}),
     }
+
+
+def _stayed(host: str, flows: Iterable[Mapping], asked: Mapping[int, Mapping]) -> set[int]:
+    """Flows to other hosts that left by the loopback: there, the name or address of the target is the prober's own."""
+    return {row["id"] for row in flows if asked[row["id"]]["target"] != host and is_loopback(row.get("local_address"))}
 
 
 def _possible(result: Mapping, run: Mapping, asked: Mapping[int, Mapping]) -> None:
@@ -254,6 +267,7 @@ _INTERFACE = _fields(
     addresses=_texts,
     lower=_texts,
     rx_queues=_optional(_queue),
+    channels=_optional(_fields(tx=_optional(_queue), combined=_optional(_queue))),
     queues=_optional(_list(_fields(rps_cpus=_cpus), QUEUES)),
     rss=_optional(_RSS),
 )

@@ -15,6 +15,7 @@ from dataclasses import dataclass
 
 from ansible_collections.fleet.stall.plugins.plugin_utils import receive_queue
 from ansible_collections.fleet.stall.plugins.plugin_utils.network import Flow, Network, Timeline
+from ansible_collections.fleet.stall.plugins.plugin_utils.queues import Card
 from ansible_collections.fleet.stall.plugins.plugin_utils.receive_queue import View
 from ansible_collections.fleet.stall.plugins.plugin_utils.stalls_join import Stall
 from ansible_collections.fleet.stall.plugins.plugin_utils.tally import Tally
@@ -69,28 +70,40 @@ class Way:
         return max(self.views, key=lambda view: (len(view.saw), len(view.could), -view.flow.id)).flow
 
 
-def table(host: str, stalls: Sequence[Stall], network: Network, timeline: Timeline, outside: Collection[str], tally: Tally) -> list[dict]:
+def table(
+    host: str,
+    stalls: Sequence[Stall],
+    network: Network,
+    timeline: Timeline,
+    outside: Collection[str],
+    tally: Tally,
+    nodes: Collection[str],
+    card: Card,
+) -> list[dict]:
     """The ways to and from a host that stalls, then each receive queue that stalls alone.
 
     :param stalls: of the host, of one kind
     :param outside: the hosts outside the cluster
     :param tally: of the probes to the host
+    :param nodes: the hosts known to be nodes of the cluster
+    :param card: the host's own
     :return: ``[{way, flows, stalls, seen, sentence}]``: answered flows, stalls that they could see, those of them that they saw
     """
     views = look(host, stalls, network, timeline)
     ways = {name: Way(name, tuple(view for view in views if way_of(view.flow, host, outside) == name)) for name in WAYS}
     unanswered = {_way(flow["source"], flow["target"], flow["layer"], host, outside) for flow in tally.silent}
-    refusal = tally.refusal()
     rows = [
         {
             "way": name,
             "flows": len(way.views),
             "stalls": len(way.could),
             "seen": len(way.saw),
-            "sentence": _sentence(way, ways, name in unanswered, host in outside, refusal if name == "nodeport" else None),
+            "sentence": _sentence(way, ways, nodes, card) if way.views else _unprobed(name, name in unanswered, host in outside, tally),
         }
         for name, way in ways.items()
     ]
+    if card.total == 1:
+        return rows
     return [*rows, *receive_queue.rows(host, [view for view in views if view.flow.target == host and view.flow.layer in ADDRESS_LAYERS])]
 
 
@@ -127,43 +140,50 @@ def _way(source: str, target: str, layer: str, host: str, outside: Collection[st
     return layer if target == host else None
 
 
-def _sentence(way: Way, ways: Mapping[str, Way], unanswered: bool, is_outside: bool, refusal: str | None) -> str:
-    if not way.views:
-        if is_outside and way.name in _OF_THE_CLUSTER:
-            return "not probed: it is outside the cluster"
-        if refusal:
-            return f"not probed: {refusal}"
-        return "probed, but nothing was answered" if unanswered else f"not probed: {_NOT_PROBED[way.name]}"
+def _unprobed(way: str, is_unanswered: bool, is_outside: bool, tally: Tally) -> str:
+    if is_outside and way in _OF_THE_CLUSTER:
+        return "not probed: it is outside the cluster"
+    refusal = tally.refusal() if way == "nodeport" else None
+    if refusal:
+        return f"not probed: {refusal}"
+    return "probed, but nothing was answered" if is_unanswered else f"not probed: {_NOT_PROBED[way]}"
+
+
+def _sentence(way: Way, ways: Mapping[str, Way], nodes: Collection[str], card: Card) -> str:
     if not way.could:
         return "these flows could not have seen them: their probes are too far apart, or their source was not observing then"
     if way.name in FROM_IT:
-        return _from_it(way, ways)
+        return _from_it(way, ways, card)
     if way.name in TO_IT:
-        return _to_it(way, ways)
+        return _to_it(way, ways, nodes)
     return _through(way, ways)
 
 
-def _to_it(way: Way, ways: Mapping[str, Way]) -> str:
+def _to_it(way: Way, ways: Mapping[str, Way], nodes: Collection[str]) -> str:
     shown = describe(way.example())
     if way.stalls:
         if way.name == "outside_to_host":
             return f"stalls from outside the cluster: no other node, no overlay and no NAT is needed ({shown})"
-        return f"stalls from a node, with no NAT and no overlay on the way ({shown})"
+        if way.example().source in nodes:
+            return f"stalls from a node, with no NAT and no overlay on the way ({shown})"
+        return f"stalls from another host, at its own address: neither NodePort NAT nor the overlay is needed ({shown})"
     if way.quiet:
         is_sender = any(ways[name].stalls for name in FROM_IT) and not any(ways[name].saw for name in TO_IT)
         return f"{'its receive side is ruled out: ' if is_sender else ''}the node address answers on time then ({shown})"
     return _some(way)
 
 
-def _from_it(way: Way, ways: Mapping[str, Way]) -> str:
+def _from_it(way: Way, ways: Mapping[str, Way], card: Card) -> str:
     shown = describe(way.example())
     received = [ways[name] for name in TO_IT if ways[name].stalls]
     if way.quiet:
         targets = and_more(sorted({view.flow.target for view in way.views}), 3)
         if not received:
             return f"what it sends to {targets} is answered on time then ({shown})"
+        whole = "" if card.sending == 1 else " as a whole"
+        reserve = "" if card.sending == 1 else "; a single transmit queue, or a filter of replies, is not"
         return (
-            f"its transmit side is ruled out: probes from it to {targets} are answered on time "
+            f"its transmit side{whole} is ruled out{reserve}: probes from it to {targets} are answered on time "
             f"while probes to it stall ({describe(received[0].example())})"
         )
     if not way.stalls:

@@ -13,6 +13,7 @@ from ansible_collections.fleet.stall.plugins.plugin_utils import (
     attribution,
     blame,
     clocks,
+    echo_loss,
     network,
     queues,
     ranking,
@@ -21,6 +22,7 @@ from ansible_collections.fleet.stall.plugins.plugin_utils import (
     standing,
     tally,
     verdict,
+    went_away,
 )
 from ansible_collections.fleet.stall.plugins.plugin_utils.stalls_join import MS
 from ansible_collections.fleet.stall.plugins.plugin_utils.text import and_more
@@ -74,9 +76,12 @@ def judge(manifest: Mapping, evidence: Mapping[str, Mapping], parameters: Mappin
     measured = {host: evidence[host] for host in sorted(manifest["hosts"]) if (evidence.get(host) or {}).get("status") == "measured"}
     offsets, warnings = clocks.offsets(manifest, measured)
     cards = {host: queues.card_of(result, _addresses(manifest, host, result)) for host, result in measured.items()}
-    answered = network.network(manifest, measured, offsets, cards)
+    limited = echo_loss.limited(manifest, measured)
+    measured = echo_loss.without(measured, limited)
+    gone = went_away.find(manifest, measured, offsets)
+    answered = network.network(manifest, measured, offsets, cards, limited.keys() | gone.flows.keys())
     by_id = {flow["id"]: flow for flow in manifest["flows"] if flow["id"] in answered.flows}
-    events = stalls_join.read_events(by_id, measured, offsets)
+    events = [event for event in stalls_join.read_events(by_id, measured, offsets) if not gone.explains(event)]
     window_s = max((_observed_s(result) for result in measured.values()), default=0.0)
     found = blame.judge(answered, events, window_s)
     fleet = standing.Fleet(
@@ -87,6 +92,8 @@ def judge(manifest: Mapping, evidence: Mapping[str, Mapping], parameters: Mappin
         cards=cards,
         tallies=tally.tallies(manifest, measured),
         lossy=tally.lossy(manifest, measured),
+        gone=gone,
+        echoes_lost=echo_loss.shares(manifest, measured, limited),
         histograms=tally.histograms(manifest, measured),
         grades=parameters["grades"],
     )

@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
 
-from ansible_collections.fleet.stall.plugins.plugin_utils import budget, domains, mesh_flows, rendezvous
+from ansible_collections.fleet.stall.plugins.plugin_utils import addresses, budget, domains, mesh_flows, rendezvous
 from ansible_collections.fleet.stall.plugins.plugin_utils.text import and_more
 
 SCHEMA_VERSION = 1
@@ -28,10 +28,13 @@ def build(hosts: Mapping[str, Mapping], parameters: Mapping, run: Mapping) -> di
     :return: manifest.json as described in docs/ARCHITECTURE.md; equal input gives an equal manifest, whatever the order of the hosts
     :raises ValueError: nothing can be probed; the text says which parameter to change
     """
-    described = {name: _describe(name, hosts[name], parameters) for name in sorted(hosts)}
+    described, warnings = addresses.usable({name: _describe(hosts[name], parameters) for name in sorted(hosts)})
     targets = [name for name, host in described.items() if host["target"] and host["in_limit"]]
     sources = [name for name, host in described.items() if host["source"] and host["in_limit"]]
-    _require(described, targets, sources, parameters)
+    try:
+        _require(described, targets, sources, parameters)
+    except ValueError as error:
+        raise ValueError(". ".join([str(error), *warnings])) from None
     outside = {name for name, host in described.items() if host["outside"]}
     if len(described) == 1:
         # A machine alone still has a kernel to stall: it probes itself
@@ -59,7 +62,7 @@ def build(hosts: Mapping[str, Mapping], parameters: Mapping, run: Mapping) -> di
             "received_pps": budget.per_host(flows, "target"),
             "reductions": reductions,
         },
-        "warnings": _warnings(described, targets, flows, parameters),
+        "warnings": warnings + _warnings(described, targets, flows, parameters),
     }
 
 
@@ -92,7 +95,7 @@ def host_plan(manifest: Mapping, host: str) -> dict:
     }
 
 
-def _describe(name: str, host: Mapping, parameters: Mapping) -> dict:
+def _describe(host: Mapping, parameters: Mapping) -> dict:
     groups = sorted(host["groups"])
     return {
         "slug": host["slug"],

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 from bisect import bisect_left, bisect_right
 from collections import Counter, defaultdict
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Container, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 from ansible_collections.fleet.stall.plugins.plugin_utils.queues import Card
@@ -61,7 +61,7 @@ class Network:
     ) -> None:
         """
         :param blind: source -> spans (nanoseconds, common base) in which it did not observe
-        :param silent: flows that left events out: their silence says nothing
+        :param silent: flows whose silence says nothing, as they left events out
         :param domains: host -> the failure-domain groups it is in, finest first
         """
         self._domains = domains
@@ -154,12 +154,19 @@ class Timeline:
         return {event.flow for event in self.overlapping(component, start_ns, end_ns)}
 
 
-def network(manifest: Mapping, evidence: Mapping[str, Mapping], offsets: Mapping[str, int], cards: Mapping[str, Card]) -> Network:
+def network(
+    manifest: Mapping,
+    evidence: Mapping[str, Mapping],
+    offsets: Mapping[str, int],
+    cards: Mapping[str, Card],
+    unreliable: Container[int] = (),
+) -> Network:
     """The answered flows of a run.
 
     :param evidence: host -> result of those whose status is measured
     :param offsets: host -> nanoseconds its clock is ahead of the common base
     :param cards: host -> its receive queues, for those that are known
+    :param unreliable: flows (by id) whose silence says nothing, beside those that left events out
     """
     by_id = {flow["id"]: flow for flow in manifest["flows"]}
     flows, silent, blind = [], [], {}
@@ -171,7 +178,7 @@ def network(manifest: Mapping, evidence: Mapping[str, Mapping], offsets: Mapping
             if planned is None or planned["source"] != host or not measured["received"] or is_refused(planned, measured):
                 continue
             flows.append(_flow(planned, measured, cards))
-            if measured.get("events_omitted"):
+            if measured.get("events_omitted") or measured["id"] in unreliable:
                 silent.append(measured["id"])
     domains = {host: list(reversed(described["domains"].values())) for host, described in manifest["hosts"].items()}
     return Network(flows, manifest["run"]["parameters"]["threshold_ms"], blind, silent, domains)

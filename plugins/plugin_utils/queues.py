@@ -41,7 +41,8 @@ def rss_input(source: str, destination: str, source_port: int | None = None, des
 
 
 class Card:
-    """The receive queues of the interface that bears one address of a host. ``total`` is None where the count is unknown.
+    """The receive queues of the interface that bears one address of a host. ``total`` is None where the count is unknown, as is
+    ``sending``, the number of its transmit queues.
 
     With receive packet steering (RPS) the CPUs it spreads to are what can stall: they count as the queues, and which one a flow
     reaches is unknown.
@@ -52,6 +53,8 @@ class Card:
         rss = interface.get("rss") or {}
         steered = {cpu for queue in interface.get("queues") or [] for cpu in queue.get("rps_cpus") or []}
         self.total: int | None = len(steered) or interface.get("rx_queues") or None
+        channels = interface.get("channels") or {}
+        self.sending: int | None = (channels.get("tx") or 0) + (channels.get("combined") or 0) or None
         known = rss.get("available") and rss.get("function") == "toeplitz" and rss.get("key") and rss.get("indirection") and not steered
         self.key = bytes.fromhex(rss["key"]) if known else b""
         self.indirection: list[int] = list(rss["indirection"]) if known else []

@@ -26,7 +26,8 @@ def row(host: str, share: Share, fleet: Fleet) -> dict:
     observed_s = _observed_s(host, tally, fleet)
     status, reason = standing.status(host, share, tally, fleet)
     stalls = _counted(share, status)
-    probed = observed_s > 0 and (tally.answered or stalls)
+    is_away = status == "not_measured" and host in fleet.gone.hosts
+    probed = observed_s > 0 and (tally.answered or stalls) and not is_away
     measured = severity.measure(_classes(host, share, status, fleet), observed_s, fleet.grades) if probed else dict(NOT_MEASURED)
     if status != "stalling" and probed:
         measured["grade"] = "none" if status != "not_measured" else None
@@ -84,6 +85,8 @@ def _classes(host: str, share: Share, status: str, fleet: Fleet) -> list[list[se
 
 
 def _observed_s(host: str, tally: Tally, fleet: Fleet) -> float:
+    if left := fleet.gone.hosts.get(host):
+        return left.observed_s
     own = (fleet.evidence.get(host) or {}).get("clock") or {}
     return tally.observed_s or (own.get("observed_s") or 0.0)
 
@@ -150,7 +153,16 @@ def _directions(host: str, share: Share, status: str, fleet: Fleet) -> list[dict
         return []
     ends = {end for flow in fleet.network.covered.get(f"host:{host}", []) for end in flow.ends()}
     outside = {end for end in ends if fleet.manifest["hosts"][end]["outside"]}
-    return direction.table(host, stalls, fleet.network, fleet.timeline, outside, fleet.tallies[host])
+    nodes = {end for end in ends if _is_node(fleet, end)}
+    card = fleet.cards.get(host) or queues.Card(None)
+    return direction.table(host, stalls, fleet.network, fleet.timeline, outside, fleet.tallies[host], nodes, card)
+
+
+def _is_node(fleet: Fleet, host: str) -> bool:
+    """As the cluster says, else the node group."""
+    described = fleet.manifest["hosts"][host]
+    group = fleet.manifest["run"]["parameters"].get("node_group")
+    return described["node"] if described.get("node") is not None else group in described["groups"]
 
 
 def _longest(stalls: list[Stall]) -> list[Stall]:

@@ -6,7 +6,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from ansible_collections.fleet.stall.plugins.plugin_utils import queues
 from ansible_collections.fleet.stall.plugins.plugin_utils.attribution import Share, suspected
@@ -15,6 +15,7 @@ from ansible_collections.fleet.stall.plugins.plugin_utils.network import Network
 from ansible_collections.fleet.stall.plugins.plugin_utils.stalls_join import MS, Stall
 from ansible_collections.fleet.stall.plugins.plugin_utils.tally import Tally
 from ansible_collections.fleet.stall.plugins.plugin_utils.text import and_more
+from ansible_collections.fleet.stall.plugins.plugin_utils.went_away import Gone
 
 # What one flow saw and no other confirms makes a host suspect from this many thresholds on; two flows at once from fewer
 SUSPECT_THRESHOLDS, SUSPECT_THRESHOLDS_CONFIRMED = 3, 2
@@ -33,6 +34,9 @@ class Fleet:
     lossy: Mapping[str, Mapping[str, float]]
     histograms: Mapping[str, list[Mapping[str, int]]]
     grades: Mapping[str, float]
+    gone: Gone = field(default_factory=Gone)
+    # Of the ICMP that is dropped or limited on the way to and from a host, the share that was lost (echo_loss.py)
+    echoes_lost: Mapping[str, float] = field(default_factory=dict)
 
     @property
     def threshold_ms(self) -> float:
@@ -47,27 +51,42 @@ def status(host: str, share: Share, tally: Tally, fleet: Fleet) -> tuple[str, st
     if not described["in_limit"]:
         return "not_measured", "outside --limit"
     missing = None if fleet.measured(host) else _why_missing(host, fleet)
+    away = _away(host, fleet)
     if share.blamed:
-        return "stalling", f"its own side was not observed: {missing}" if missing else None
+        return "stalling", _joined(away, f"its own side was not observed: {missing}" if missing else None) or None
     ties = [undecided for undecided in share.undecided if undecided.kind != "pair"]
     if ties:
-        return "stalling", _tie(host, ties, missing, fleet)
+        return "stalling", _joined(away, _tie(host, ties, missing, fleet))
     alone = _seen_alone(share, fleet)
     loss = _loss(host, fleet)
-    if missing:
-        return "not_measured", "; ".join(part for part in (missing, _what_probes_saw(tally), alone, loss) if part)
+    if missing or away:
+        return "not_measured", _joined(away, missing, None if away else _what_probes_saw(tally), alone, None if away else loss)
     if not tally.answered:
         return "not_measured", _why_no_answer(host, tally, fleet)
-    unheard = _unheard(tally)
+    unheard, overlay = _unheard(tally), _overlay_away(host, fleet)
     if loss or alone or unheard:
-        return "suspect", "; ".join(part for part in (f"{loss}{'' if alone else ', no stall'}" if loss else None, alone, unheard) if part)
-    return "clear", _not_looked_at(tally)
+        return "suspect", _joined(f"{loss}{'' if alone else ', no stall'}" if loss else None, alone, unheard, overlay)
+    return "clear", _joined(_not_looked_at(tally), overlay) or None
 
 
 def _not_looked_at(tally: Tally) -> str | None:
     silent, refusal = tally.silent_ways(), tally.refusal()
     said = [f"no probe was answered on: {', '.join(silent)}"] if silent else []
     return "; ".join([*said, *([f"not probed through its NodePort: {refusal}"] if refusal else [])]) or None
+
+
+def _joined(*parts: str | None) -> str:
+    return "; ".join(part for part in parts if part)
+
+
+def _away(host: str, fleet: Fleet) -> str | None:
+    left = fleet.gone.hosts.get(host)
+    return f"it stopped answering at {left.at} and did not answer again" if left else None
+
+
+def _overlay_away(host: str, fleet: Fleet) -> str | None:
+    left = fleet.gone.overlays.get(host)
+    return f"its overlay address went away at {left.at}" if left else None
 
 
 def _unheard(tally: Tally) -> str | None:
@@ -90,7 +109,7 @@ def _why_no_answer(host: str, tally: Tally, fleet: Fleet) -> str:
     if not fleet.manifest["hosts"][host]["target"]:
         return "it is no target (stall_targets)"
     if any(flow["target"] == host for flow in fleet.manifest["flows"]):
-        return "none of the hosts that were to probe it has a result"
+        return "none of the hosts that were to probe it has a result of it"
     return "no other host could probe it"
 
 
@@ -130,5 +149,8 @@ def _loss(host: str, fleet: Fleet) -> str | None:
     losses = fleet.lossy.get(host)
     if not losses:
         return None
+    if host in fleet.echoes_lost:
+        share = fleet.echoes_lost[host]
+        return f"ICMP is dropped or limited on the way: {100 * share:.1f} % of it was lost while TCP of the same pairs was answered"
     parts = [f"{100 * share:.1f} %" + ("" if layer == "address" else f" ({layer})") for layer, share in losses.items()]
     return f"{', '.join(parts)} of the probes to and from it were lost"

@@ -32,15 +32,18 @@ ADDRESS_LAYERS = ("node", "outside")
 
 def confidence(blamed: Blamed, network: Network) -> str:
     """``high``: at least three stalls, seen by two or more other hosts, and nothing else explains them as well; ``low``: seen by one other
-    host only, or another explanation is about as good (a path that leads nowhere else only makes it ``medium``)."""
-    flows = [network.flows[event.flow] for event in blamed.events()]
+    host only, or another explanation is about as good (a path that leads nowhere else only makes it ``medium``, and so does it if probes
+    were only lost and none was late: what stalls drains in the end, and bursts of loss look the same)."""
+    events = blamed.events()
+    flows = [network.flows[event.flow] for event in events]
     others = {end for flow in flows for end in flow.ends()} - {owner(blamed.component)}
     rivals = {kind(rival) for rival in blamed.rivals if owner(rival) != owner(blamed.component)}
     if blamed.kind == "app":
         rivals.discard("pair")
     if len(others) < 2 or rivals - {"path"}:
         return "low"
-    return "high" if len(blamed.stalls) >= SURE_STALLS and not rivals else "medium"
+    any_late = any(event.lost < event.packets for event in events)
+    return "high" if len(blamed.stalls) >= SURE_STALLS and not rivals and any_late else "medium"
 
 
 def worst(blamed: Iterable[Blamed]) -> Blamed:

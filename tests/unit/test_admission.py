@@ -162,3 +162,22 @@ def test_a_sample_of_a_flow_to_another_host_ties_no_clock():
     flow = next(flow for flow in MANIFEST["flows"] if flow["target"] == OTHER)
     samples = {**EVIDENCE[HOST]["clock_samples"], str(flow["id"]): {"min_ns": -(2**60), "n": 1}}
     assert others(built(with_change(("clock_samples",), samples))) == others(built(EVIDENCE))
+
+
+@pytest.mark.parametrize(("local", "counts"), [("127.0.1.1", False), ("::1", False), ("192.0.2.9", True), ("0.0.0.0", True), (None, True)])
+def test_probes_of_others_that_never_left_their_host_count_for_nothing(local, counts):
+    """As where a prober's own files resolve the name of another host to the loopback."""
+    evidence = copy.deepcopy(EVIDENCE)
+    for flow in evidence[OTHER]["flows"]:
+        flow["local_address"] = local
+    admitted = admission.admitted(MANIFEST, evidence)[OTHER]
+    assert bool(admitted["flows"]) == counts and any("never left it" in warning for warning in admitted["warnings"]) != counts
+    found = built(evidence)
+    assert any(warning.startswith(f"{OTHER}: its probes of ") for warning in found["warnings"]) != counts
+    assert counts or all(row["coverage"]["sources"] < 3 for row in found["hosts"] if row["host"] == HOST)
+
+
+def test_a_host_alone_may_probe_itself_by_the_loopback():
+    fleet = Fleet(hosts={HOST: {**FLEET.hosts[HOST], "address": "127.0.0.1"}}, changes={"services": []})
+    manifest = fleet.manifest()
+    assert findings.build(manifest, fleet.evidence(manifest), GRADES)["hosts"][0]["status"] == "clear"

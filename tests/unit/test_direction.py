@@ -148,11 +148,44 @@ def test_flows_too_slow_to_see_a_stall_are_no_witnesses():
     assert entry["flows"] > 0 and entry["stalls"] < len(short) / 2
 
 
-def test_transmit_side_is_ruled_out_by_what_the_host_sends():
+@pytest.mark.parametrize(
+    ("channels", "said"),
+    [
+        (None, "its transmit side as a whole is ruled out; a single transmit queue, or a filter of replies, is not: "),
+        ({"rx": 0, "tx": 0, "other": 1, "combined": 8}, "its transmit side as a whole is ruled out; a single"),
+        ({"rx": 4, "tx": 1, "other": 0, "combined": 0}, "its transmit side is ruled out: "),
+        ({"rx": None, "tx": None, "other": None, "combined": 1}, "its transmit side is ruled out: "),
+    ],
+)
+def test_transmit_side_is_ruled_out_by_what_the_host_sends(channels, said):
     """As on a host whose receive queues differ: what comes back from outside reaches another queue than the probes to it."""
-    fleet = Fleet(faults=[fault("host:node-b1-1", TRUE, lambda flow: flow["target"] == "node-b1-1")])
-    said = ways(run(fleet)["hosts"][0])["host_to_outside"]["sentence"]
-    assert said.startswith("its transmit side is ruled out: probes from it to outside-1 are answered on time while probes to it stall (")
+    faults = [fault("host:node-b1-1", TRUE, lambda flow: flow["target"] == "node-b1-1")]
+    sentence = ways(run(Fleet(faults=faults, cards={"node-b1-1": {"channels": channels}}))["hosts"][0])["host_to_outside"]["sentence"]
+    assert sentence.startswith(said)
+    assert "probes from it to outside-1 are answered on time while probes to it stall (" in sentence
+
+
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        ({}, "stalls from a node, with no NAT and no overlay on the way ("),
+        ({"node": True, "groups": ["rack_a1"]}, "stalls from a node"),
+        ({"node": False}, "stalls from another host, at its own address: neither NodePort NAT nor the overlay is needed ("),
+        ({"groups": ["rack_a1"]}, "stalls from another host"),
+    ],
+)
+def test_a_source_is_a_node_where_the_cluster_or_the_node_group_says_so(change, said):
+    hosts = lab_hosts(**{name.replace("-", "_"): change for name in lab_hosts() if name.startswith("node-")})
+    row = worst("host:node-a1-2", hosts=hosts, changes={"services": []})
+    assert ways(row)["nodes_to_host"]["sentence"].startswith(said)
+
+
+def test_a_card_known_to_have_one_queue_has_no_queue_that_stalls_alone():
+    """Whatever stalls on some flows of a pair alone, it is not a receive queue of that card."""
+    faults = [fault("host:node-a1-2", TRUE, lambda flow: flow["protocol"] == "icmp")]
+    rows = {total: run(Fleet(faults=faults, cards={"node-a1-2": {"rx_queues": total}}))["hosts"][0] for total in (None, 1)}
+    shown = {total: [entry["way"] for entry in row["blame"]["directions"]].count("receive_queue") for total, row in rows.items()}
+    assert shown == {None: 1, 1: 0}
 
 
 def test_hosts_that_do_not_stall_have_no_table():

@@ -211,6 +211,44 @@ def test_a_machine_alone_probes_itself_and_says_what_that_shows():
     assert "localhost is the only host and probes itself" in manifest["warnings"][0]
 
 
+@pytest.mark.parametrize(
+    "address", ["127.0.0.1", "127.0.1.1", "::1", "::ffff:127.0.0.1", "0.0.0.0", "::", "localhost", "LOCALHOST.", "x.localhost"]
+)
+def test_an_address_that_leads_back_to_whoever_probes_it_is_none(address):
+    manifest = build(lab_hosts(node_a1_1={"address": address}, node_a1_2={"overlay_address": address}))
+    ends = {end for flow in manifest["flows"] for end in (flow["source"], flow["target"])}
+    assert ends == set(lab_hosts()) - {"node-a1-1"}
+    assert not any(flow["layer"] == "overlay" and "node-a1-2" in (flow["source"], flow["target"]) for flow in manifest["flows"])
+    assert manifest["hosts"]["node-a1-1"]["address"] is None and not manifest["hosts"]["node-a1-1"]["source"]
+    said = " ".join(manifest["warnings"])
+    assert (
+        f"node-a1-1 has the address {address}, which leads every other host back to itself" in said and "Set stall_address for it." in said
+    )
+    assert "Set stall_overlay_address for it." in said
+
+
+@pytest.mark.parametrize("changes", [{}, {"node_a1_1": {"address": "192.0.2.1"}}])
+def test_a_fleet_behind_forwarded_ports_is_refused(changes):
+    """As of Vagrant or a bastion: everything is 127.0.0.1, each at a port of its own. One real host among them has nobody to probe it."""
+    hosts = {name: {**host, "address": "127.0.0.1", **changes.get(name.replace("-", "_"), {})} for name, host in lab_hosts().items()}
+    with pytest.raises(ValueError, match=r"have the address 127\.0\.0\.1, .* Set stall_address for each of them\."):
+        build(hosts)
+
+
+@pytest.mark.parametrize(
+    ("key", "addresses"),
+    [
+        ("address", ("192.0.2.9", "192.0.2.9")),
+        ("address6", ("2001:db8::9", "2001:DB8:0::9")),
+        ("overlay_address", ("10.1.0.9", "10.1.0.9")),
+    ],
+)
+def test_an_address_that_two_hosts_have_in_common_is_said(key, addresses):
+    manifest = build(lab_hosts(node_a1_1={key: addresses[0]}, node_b1_1={key: addresses[1]}))
+    assert [warning for warning in manifest["warnings"] if "in common" in warning and f"Set stall_{key}" in warning]
+    assert not any("in common" in warning for warning in build()["warnings"])
+
+
 def test_target_that_no_other_host_can_probe_is_named():
     hosts = lab_hosts(**{name.replace("-", "_"): {"source": False} for name in lab_hosts() if name != "node-a1-1"})
     manifest = build(hosts)

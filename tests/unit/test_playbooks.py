@@ -95,7 +95,8 @@ def old_run(tmp_path):
     """A run whose hosts were all unreachable, as a controller keeps it."""
     inventory = tmp_path / "two.yml"
     dead = {"ansible_connection": "ssh", "ansible_host": "127.0.0.1", "ansible_port": 1}
-    inventory.write_text(json.dumps({"all": {"hosts": {"one": dead, "two": dead}}}))
+    hosts = {"one": {**dead, "stall_address": "192.0.2.1"}, "two": {**dead, "stall_address": "192.0.2.2"}}
+    inventory.write_text(json.dumps({"all": {"hosts": hosts}}))
     code, output = play(tmp_path, "-i", str(inventory), "diagnose.yml", "-e", "stall_window_s=1", "-e", "stall_lead_s=0")
     assert code == 2 and "no host was measured" in output
     return tmp_path
