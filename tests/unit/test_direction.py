@@ -13,7 +13,7 @@ from ansible_collections.fleet.stall.plugins.plugin_utils.network import Flow
 from ansible_collections.fleet.stall.plugins.plugin_utils.queues import Card
 from ansible_collections.fleet.stall.plugins.plugin_utils.receive_queue import View
 from tests.unit.simfleet import Fault, Fleet, fault, lab_hosts, stalls
-from tests.unit.test_verdicts import BAD, run
+from tests.unit.verdicts import BAD, run
 
 TRUE = stalls("direction", 30, *BAD)
 TARGET = "192.0.2.50"

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from ansible_collections.fleet.stall.plugins.plugin_utils import findings
 from tests.unit import contract
 from tests.unit.simfleet import EPOCH_S, GRADES, PARAMETERS, SPARSE, Fleet, fault, lab_hosts, not_measured, stalls
-from tests.unit.test_verdicts import BAD, others_clear, rows, verdict
+from tests.unit.verdicts import BAD, others_clear, rows, verdict
 
 WINDOW_S = 30
 BAD_HOST = "node-a1-2"
