@@ -51,11 +51,23 @@ def verdict(culprits: Sequence[Culprit], explained: Sequence[Explained], causes:
     said = _of_culprit(culprits[0], looked) + (f" {culprits[0].control}." if culprits[0].control else "")
     others = [_short(culprit, looked) for culprit in culprits[1:4]]
     said += f" Also: {'; '.join(others)}." if others else ""
-    if causes:
-        best = [cause for cause in causes if cause["confidence"] == causes[0]["confidence"]][:2]
-        known = [f"{printable(cause.get('title') or cause['id'], 160)} ({cause['id']}), {cause['confidence']}" for cause in best]
-        return f"{said} Known cause: {'; or '.join(known)}."
-    return f"{said} No known cause matches."
+    return f"{said} {known(causes)}"
+
+
+def known(causes: Sequence[Mapping[str, Any]]) -> str:
+    """The causes that match best."""
+    if not causes:
+        return "No known cause matches."
+    best = [cause for cause in causes if cause["confidence"] == causes[0]["confidence"]][:2]
+    shown = [f"{printable(cause.get('title') or cause['id'], 160)} ({cause['id']}), {cause['confidence']}" for cause in best]
+    return f"Known cause: {'; or '.join(shown)}."
+
+
+def untied(culprit: Culprit, causes: Sequence[Mapping[str, Any]]) -> str:
+    """Of a suspect that no trace of packets ties to the stalls."""
+    call = f", in {doing(culprit)}," if culprit.syscall else ""
+    because = "; ".join(culprit.because)
+    return f"No trace of packets ties it to the stalls, yet {name(culprit)}{call} is the likely one: {because}. {known(causes)}"
 
 
 def _nothing_to_look_at(explained: Sequence[Explained]) -> str:

@@ -19,7 +19,7 @@ EPOCH = 1e8  # seconds; what is less is the distance to the line before (-r)
 
 # "[pid 12]" or, in a file of -o, "12"; then the time, in one of the forms of -t; then the instruction pointer of -i
 PREFIX = re.compile(
-    r"(?:\[pid\s{1,10}(?P<pid>\d{1,10})\]\s{0,10}|(?P<tid>\d{1,10})(?:<[^>]{0,64}>)?\s{1,10})?"
+    r"(?:\[pid\s{1,10}(?P<pid>\d{1,10})(?:<(?P<comm>[^>]{0,64})>)?\]\s{0,10}|(?P<tid>\d{1,10})(?:<(?P<name>[^>]{0,64})>)?\s{1,10})?"
     r"(?:(?P<hours>\d\d):(?P<minutes>\d\d):(?P<clock>\d\d(?:\.\d{1,9})?)\s{1,10}|(?P<stamp>\s{0,10}\d{1,12}\.\d{1,9})\s{1,10})?"
     r"(?:\(\+\s{0,10}\d{1,12}\.\d{1,9}\)\s{1,10})?(?:\[[0-9a-f?]{1,16}\]\s{1,4})?",
     re.ASCII,
@@ -29,7 +29,7 @@ RESUMED = re.compile(r"<\.\.\. ([a-zA-Z_]\w{0,63}) resumed>\s?")
 UNFINISHED = re.compile(r"\s*<(?:unfinished \.\.\.|detached \.\.\.)>\s*$")
 RESULT = re.compile(r"\)\s*= ")
 SECONDS = re.compile(r"\s*<(\d{1,9}(?:\.\d{1,9})?)>\s*$")
-FD = re.compile(r"(\d{1,10})(?:<[^>]*>)?(?:,|$|\))")
+FD = re.compile(r"(\d{1,10})(?:<([^>]*)>)?(?:,|$|\))")
 QUOTED = re.compile(r'"((?:[^"\\]|\\.)*)"?')
 ESCAPE = re.compile(r"\\(?:x([0-9a-fA-F]{2})|([0-7]{1,3})|(.))", re.DOTALL)
 LETTERS = {"n": "\n", "t": "\t", "r": "\r", "v": "\v", "f": "\f", "a": "\a", "b": "\b", "e": "\x1b"}
@@ -41,7 +41,8 @@ class Call(NamedTuple):
 
     `at_s`: its start by the log's clock: epoch (-ttt), seconds of the day (-t, -tt), seconds since the log's first line (-r).
     `result` as printed: "658", "-1 ENOENT (No such file or directory)", "?", "0 (Timeout)". `seconds` from -T. `fd`: the first
-    argument, if it is a plain number or one with its path. `buffer`: the first quoted argument, its escapes undone.
+    argument, if it is a plain number or one with its path. `buffer`: the first quoted argument, its escapes undone. `path`: of -y, that
+    of `fd`; `comm`: of -Y, who made it.
     """
 
     tid: Optional[int]
@@ -52,6 +53,8 @@ class Call(NamedTuple):
     seconds: Optional[float]
     fd: Optional[int]
     buffer: Optional[str]
+    path: Optional[str] = None
+    comm: Optional[str] = None
 
 
 def parse(lines: Iterable[str], counts: Optional[Counts] = None, tid: Optional[int] = None) -> Iterator[Call]:
@@ -69,12 +72,13 @@ def parse(lines: Iterable[str], counts: Optional[Counts] = None, tid: Optional[i
         whose = int(number) if number else tid
         at_s = clock.at(prefix)
         text = line[prefix.end() :]
+        comm = prefix.group("comm") or prefix.group("name")
         begin, resumed = BEGIN.match(text), RESUMED.match(text)
         if begin:
             name, rest = begin.group(1), text[begin.end() :]
             broken_off = UNFINISHED.search(rest, max(0, len(rest) - TAIL))
             if not broken_off:
-                yield _finished(whose, at_s, name, rest)
+                yield _finished(whose, at_s, name, rest)._replace(comm=comm)
             elif len(pending) < PENDING_LIMIT:
                 pending[whose] = at_s, name, rest[: broken_off.start()]
             else:
@@ -83,9 +87,9 @@ def parse(lines: Iterable[str], counts: Optional[Counts] = None, tid: Optional[i
             name, rest = resumed.group(1), text[resumed.end() :]
             begun = pending.pop(whose, None)
             if begun is not None and begun[1] == name:
-                yield _finished(whose, begun[0], name, _joined(begun[2], rest))
+                yield _finished(whose, begun[0], name, _joined(begun[2], rest))._replace(comm=comm)
             else:
-                yield _without_begin(_finished(whose, None, name, rest, whole=False), at_s)
+                yield _without_begin(_finished(whose, None, name, rest, whole=False)._replace(comm=comm), at_s)
         elif text.startswith("+++"):
             pending.pop(whose, None)
         elif not text.startswith(NO_CALL):
@@ -130,6 +134,7 @@ def _finished(tid: Optional[int], at_s: Optional[float], name: str, text: str, w
         float(seconds.group(1)) if seconds else None,
         int(fd.group(1)) if fd else None,
         _buffer(args),
+        fd.group(2) if fd else None,
     )
 
 

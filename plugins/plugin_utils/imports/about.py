@@ -11,12 +11,13 @@ outside: [shell-1]              hosts outside the cluster
 memory_cgroups: {live: 240, dying: 68440}
 files:
   nodeport.txt: {layer: nodeport, source: shell-1, target: node-7, interval_ms: 10, what: hping}
+  strace.txt: {pid: 10137}      whose calls they are, where the log does not say
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -29,7 +30,7 @@ NAMES = ("about.yml", "about.yaml")
 LAYERS = ("node", "outside", "overlay", "nodeport")
 MOST_BYTES = 65536
 _TEXT_LIMIT = 253
-_FILE_KEYS = ("layer", "source", "target", "interval_ms", "what")
+_FILE_KEYS = ("layer", "source", "target", "interval_ms", "what", "pid")
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,6 +42,7 @@ class File:
     target: str | None = None
     interval_ms: float | None = None
     what: str | None = None
+    pid: int | None = None
 
 
 @dataclass(slots=True)
@@ -63,7 +65,7 @@ class About:
         if found.layer is None:
             words = name.lower().replace("-", "_").replace(".", "_").split("_")
             layer = next((layer for layer in reversed(LAYERS) if layer in words), None)
-            return File(layer, found.source, found.target, found.interval_ms, found.what)
+            return replace(found, layer=layer)
         return found
 
 
@@ -117,8 +119,10 @@ def _file(where: str, said: Any, wrong: Any, kinds: tuple[str, ...]) -> File:
             wrong(f"{where}.layer", value, f"one of {', '.join(LAYERS)}")
         elif key == "what" and value not in kinds:
             wrong(f"{where}.what", value, f"one of {', '.join(kinds)}")
-        elif key == "interval_ms" and not _positive(value):
-            wrong(f"{where}.interval_ms", value, "a number above 0")
+        elif key in ("interval_ms", "pid") and not _positive(value):
+            wrong(f"{where}.{key}", value, "a number above 0")
+        elif key == "pid":
+            found[key] = int(value)
         else:
             found[key] = _positive(value) if key == "interval_ms" else _text(value)
     return File(**found)

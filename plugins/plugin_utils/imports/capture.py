@@ -10,11 +10,13 @@ from typing import Any
 
 from ansible_collections.fleet.stall.plugins.plugin_utils import capture_row, sentences
 from ansible_collections.fleet.stall.plugins.plugin_utils import stalls_join as joined_stalls
-from ansible_collections.fleet.stall.plugins.plugin_utils.culprits import Culprit
+from ansible_collections.fleet.stall.plugins.plugin_utils.culprit import Culprit
 from ansible_collections.fleet.stall.plugins.plugin_utils.imports.suspect import Suspicion
 from ansible_collections.fleet.stall.plugins.plugin_utils.imports.timing import Facts
 from ansible_collections.fleet.stall.plugins.plugin_utils.text import printable
 from ansible_collections.fleet.stall.plugins.plugin_utils.timeline import Explained
+
+SLOW_CALLS = 6
 
 
 def part(found: Suspicion, causes: Sequence[Mapping[str, Any]], facts: Facts, kernel: str | None) -> dict[str, Any]:
@@ -27,7 +29,7 @@ def part(found: Suspicion, causes: Sequence[Mapping[str, Any]], facts: Facts, ke
         "class": culprit.klass if culprit else None,
         "confidence": culprit.confidence if culprit else None,
         "explained": {"events": culprit.events if culprit else 0, "of": len(explained)},
-        "sentence": sentences.verdict([culprit], explained, causes, culprit.klass) if culprit else _nobody(found, explained),
+        "sentence": _sentence(found, explained, causes),
         "culprits": [capture_row.culprit_row(culprit)] if culprit else [],
         "handlers": _handlers(found),
         "timeline": [],
@@ -36,12 +38,37 @@ def part(found: Suspicion, causes: Sequence[Mapping[str, Any]], facts: Facts, ke
         "observer_effect": None,
         "connections": [],
         "memory_cgroups": _memory_cgroups(facts),
-        "slow_calls": [],
+        "slow_calls": _slow_calls(found),
     }
 
 
 def trigger(culprit: Culprit | None) -> dict[str, Any] | None:
     return capture_row.trigger_row(culprit) if culprit else None
+
+
+def _sentence(found: Suspicion, explained: Sequence[Explained], causes: Sequence[Mapping[str, Any]]) -> str:
+    if found.culprit is None:
+        return _nobody(found, explained)
+    if found.joined is None:
+        return sentences.untied(found.culprit, causes)
+    return sentences.verdict([found.culprit], explained, causes, found.culprit.klass)
+
+
+def _slow_calls(found: Suspicion) -> list[dict[str, Any]]:
+    """The longest of all logs, whoever made them."""
+    rows = sorted(found.calls, key=lambda call: -call.duration_ms)[:SLOW_CALLS]
+    return [
+        {
+            "comm": call.comm or "",
+            "pid": call.tid,
+            "call": call.name,
+            "path": call.contents,
+            "duration_ms": call.duration_ms,
+            "on_cpu_ms": None,
+            "how": "strace",
+        }
+        for call in rows
+    ]
 
 
 def _explained(found: Suspicion) -> list[Explained]:

@@ -160,7 +160,7 @@ def _read(kind: str, name: str, lines: Iterable[str], about: about_file.About, s
         return profiles.read_folded(lines, about.stack_hz)
     if kind == STRACE:
         of_thread = _OF_THREAD.search(name)
-        return straces.read(lines, slow_call_ms, int(of_thread[1]) if of_thread else None)
+        return straces.read(lines, slow_call_ms, int(of_thread[1]) if of_thread else said.pid)
     return timing.read(lines, name)
 
 

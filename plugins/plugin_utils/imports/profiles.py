@@ -32,6 +32,7 @@ LOOKED_AT = 2000
 HAND_OVERS_LIMIT = 5000
 STACKS_LIMIT = 50_000
 EXPLAINED = 0.7
+BLOCKERS = 8
 _PERIOD_NS = (10_000, 100 * MS)
 
 _FOLDED = re.compile(r"(\S[^;\t]{0,80});(\S.*?)(?: (\d{1,6}))?\s{0,8}", re.ASCII)
@@ -97,10 +98,21 @@ def recognises_script(line: str) -> bool:
 
 def read_script(lines: Iterable[str], hz: float | None = None) -> Profile:
     """Of `perf script` text. Never raises."""
-    counts = Counts()
-    profile = _read(perfscript.read(lines, counts), hz)
+    counts, idle = Counts(), set[str]()
+    profile = _read(_noting_idle(perfscript.read(lines, counts), idle), hz)
     profile.skipped = counts.skipped
+    numbers = {cpu for comm in (*idle, *(comm for comm, _ in profile.counts)) if (cpu := cpu_of(comm)) is not None}
+    if profile.cpus == {-1} and len(numbers) != 1:
+        profile.totals, profile.hand_overs = "its samples do not say of which CPU they are (perf script -F +cpu)", []
     return profile
+
+
+def _noting_idle(samples: Iterable[Sample], idle: set[str]) -> Iterator[Sample]:
+    """The idle tasks have numbers in their names, which are those of their CPUs."""
+    for sample in samples:
+        if sample.comm.startswith(f"{IDLE}/"):
+            idle.add(sample.comm)
+        yield sample
 
 
 def read_folded(lines: Iterable[str], hz: float | None = None) -> Profile:
@@ -211,8 +223,8 @@ def _period_ns(samples: list[Sample]) -> int:
     return median_low(steps) if steps else PERIOD_NS
 
 
-def blocker(profile: Profile, stall_ms: float, cpu: int | None) -> Blocker | None:
-    """The task that most often had a CPU for EXPLAINED of so long a time before a hand-over; None: no task did.
+def blockers(profile: Profile, stall_ms: float, cpu: int | None) -> list[Blocker]:
+    """The tasks that had a CPU for EXPLAINED of so long a time before hand-overs, the most often first.
 
     :param stall_ms: the shortest stall
     :param cpu: where probes are handled; where the recording knows that CPU, or says of none which it is, only hand-overs there count
@@ -229,10 +241,8 @@ def blocker(profile: Profile, stall_ms: float, cpu: int | None) -> Blocker | Non
             (comm, pid), most = had.most_common(1)[0]
             if most >= EXPLAINED * length:
                 seen[comm, pid, one.cpu].append((one, min(1.0, most / length)))
-    if not seen:
-        return None
-    key = max(sorted(seen), key=lambda key: len(seen[key]))
-    return _blocker(key, seen[key], len(here), profile, length)
+    ordered = sorted(sorted(seen), key=lambda key: -len(seen[key]))[:BLOCKERS]
+    return [_blocker(key, seen[key], len(here), profile, length) for key in ordered]
 
 
 def _blocker(key: tuple[str, int, int], seen: list[tuple[HandOver, float]], of: int, profile: Profile, length: int) -> Blocker:

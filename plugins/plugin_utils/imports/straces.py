@@ -14,7 +14,9 @@ from ansible_collections.fleet.stall.plugins.module_utils.profile.sample import 
 from ansible_collections.fleet.stall.plugins.plugin_utils.slow_calls import WAITING
 
 CALLS_LIMIT = 100_000
-_TRACED = re.compile(r"\bstrace\b.*\s(?:-p\s{0,4}|--attach=)(\d{1,10})\b|\bstrace: Process (\d{1,10}) attached", re.ASCII)
+_TRACED = re.compile(r"\bstrace\b.*\s(?:-p\s{0,4}|--attach=)(\d{1,10})\b|\bProcess (\d{1,10}) attached", re.ASCII)
+# What -y says of a descriptor that is no file
+_NO_FILE = ("socket:", "pipe:", "anon_inode:", "UNIX", "TCP", "UDP", "NETLINK", "RAW")
 _LINE = re.compile(r"\)\s{0,200}= .{0,200}<\d{1,9}\.\d{1,9}>\s{0,8}$|<\.\.\. \w{1,64} resumed>|<unfinished \.\.\.>\s{0,8}$", re.ASCII)
 # Files by how they begin: the kernel's own format of each
 _CONTENTS = (
@@ -30,13 +32,14 @@ _CONTENTS = (
 
 @dataclass(frozen=True, slots=True)
 class SlowCall:
-    """``tid`` None: the log does not say; ``contents``: the file whose format the buffer has."""
+    """``tid``, ``comm`` None: the log does not say; ``contents``: the file that it is of (-y), or whose format the buffer has."""
 
     tid: int | None
     name: str
     duration_ms: float
     buffer: str | None
     contents: str | None
+    comm: str | None = None
 
     @property
     def waited(self) -> bool:
@@ -54,9 +57,19 @@ class Strace:
     skipped: int = 0
     omitted: int = 0
 
+    @property
+    def is_anonymous(self) -> bool:
+        """Whether nothing in it says whose calls they are, as without -f where the command line is not in it."""
+        return self.pid is None and bool(self.calls) and all(call.tid is None for call in self.calls)
+
+    @property
+    def ran(self) -> list[SlowCall]:
+        """Those that did not sleep for as long as they were asked to."""
+        return [call for call in self.calls if not call.waited]
+
     def of(self, pid: int, tid: int) -> list[SlowCall]:
         """Slow calls of a thread that kept a CPU, else of its process."""
-        ran = [call for call in self.calls if not call.waited]
+        ran = self.ran
         own = [call for call in ran if call.tid == tid]
         if own:
             return own
@@ -77,7 +90,10 @@ def read(lines: Iterable[str], least_ms: float, tid: int | None = None) -> Strac
         if len(found.calls) >= CALLS_LIMIT:
             found.omitted += 1
             continue
-        found.calls.append(SlowCall(call.tid, call.name, round(call.seconds * 1000, 3), call.buffer, contents(call.buffer)))
+        path = call.path if call.path and not call.path.startswith(_NO_FILE) else None
+        found.calls.append(
+            SlowCall(call.tid, call.name, round(call.seconds * 1000, 3), call.buffer, path or contents(call.buffer), call.comm)
+        )
     found.skipped = counts.skipped
     return found
 
@@ -89,7 +105,7 @@ def contents(buffer: str | None) -> str | None:
 
 def _noting_pid(lines: Iterable[str], found: Strace) -> Iterable[str]:
     for line in lines:
-        if "strace" in line and (named := _TRACED.search(line)):
+        if ("strace" in line or " attached" in line) and (named := _TRACED.search(line)):
             found.pid = found.pid or int(named[1] or named[2])
             continue
         yield line

@@ -11,15 +11,15 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from ansible_collections.fleet.stall.plugins.plugin_utils import classes
-from ansible_collections.fleet.stall.plugins.plugin_utils.culprits import SURE_EVENTS, Culprit
+from ansible_collections.fleet.stall.plugins.plugin_utils.culprit import SURE_EVENTS, Culprit
 from ansible_collections.fleet.stall.plugins.plugin_utils.imports import packetlog
 from ansible_collections.fleet.stall.plugins.plugin_utils.imports.logs import PACKETS, SCRIPT, STACKS, STRACE, Log
 from ansible_collections.fleet.stall.plugins.plugin_utils.imports.packetlog import Handled
-from ansible_collections.fleet.stall.plugins.plugin_utils.imports.profiles import EXPLAINED, Blocker, blocker
+from ansible_collections.fleet.stall.plugins.plugin_utils.imports.profiles import EXPLAINED, Blocker, blockers
 from ansible_collections.fleet.stall.plugins.plugin_utils.imports.sawtooth import Stall
 from ansible_collections.fleet.stall.plugins.plugin_utils.imports.straces import SlowCall
 from ansible_collections.fleet.stall.plugins.plugin_utils.imports.ways import View
-from ansible_collections.fleet.stall.plugins.plugin_utils.text import printable
+from ansible_collections.fleet.stall.plugins.plugin_utils.text import and_more, printable
 from ansible_collections.fleet.stall.plugins.plugin_utils.xray import Task
 
 # The packet log is of the same time as a log of probes if it shows so much of the stalls' backlogs as one
@@ -44,7 +44,7 @@ class Joined:
 class Suspicion:
     """``culprit`` None: nobody is tied to the stalls. ``on_rx_cpu``, ``quiet``: as in a case. ``handlers``: task, CPU and packets.
 
-    ``missing``: what narrows it, in sentences.
+    ``missing``: what narrows it, in sentences; ``calls``: slow ones of all logs.
     """
 
     joined: Joined | None = None
@@ -53,12 +53,15 @@ class Suspicion:
     quiet: tuple[tuple[str, float], ...] = ()
     handlers: list[tuple[Task, int | None, int]] = field(default_factory=list)
     missing: list[str] = field(default_factory=list)
+    calls: list[SlowCall] = field(default_factory=list)
 
 
 def look(views: Sequence[View], logs: Sequence[Log]) -> Suspicion:
     """:param views: the logs of probes to the host; :param logs: all other logs of it"""
     found = Suspicion(joined=join(views, [log for log in logs if log.kind == PACKETS]))
     found.handlers = sorted((row for log in logs if log.kind == PACKETS for row in log.content.handlers()), key=lambda row: -row[2])
+    straces = [log for log in logs if log.kind == STRACE]
+    found.calls = [call for log in straces for call in log.content.ran]
     lengths = [stall.duration_ms for view in views for stall in view.stalls]
     if not lengths:
         found.missing.append("no stall is in these logs, so that nobody is looked for")
@@ -67,14 +70,13 @@ def look(views: Sequence[View], logs: Sequence[Log]) -> Suspicion:
         why = "no packet log shows the backlog of a stall" if any(log.kind == PACKETS for log in logs) else "no packet log"
         found.missing.append(f"not known: who handled the delayed probes, and on which CPU ({why})")
     before = _before(found)
-    seen = _sampled(found, [log for log in logs if log.kind in (SCRIPT, STACKS)], min(lengths))
-    straces = [log.content for log in logs if log.kind == STRACE]
+    seen = _sampled(found, [log for log in logs if log.kind in (SCRIPT, STACKS)], lengths, straces)
     if not straces:
         found.missing.append("not known: which system call it was, and on which file (no strace)")
     task = _agreed(found, before, seen)
+    calls = _calls(task, straces, found, min(lengths))
     if task is None:
         return found
-    calls = [call for strace in straces for call in strace.of(task.pid, task.tid) if call.duration_ms >= EXPLAINED * min(lengths)]
     found.culprit = _culprit(task, found, before, seen if seen and _same(task, seen.task) else None, calls)
     return found
 
@@ -116,7 +118,21 @@ def _before(found: Suspicion) -> tuple[Task, int] | None:
     return (task, count) if 2 * count >= len(rows) else None
 
 
-def _sampled(found: Suspicion, profiles: Sequence[Log], stall_ms: float) -> Blocker | None:
+def _calls(task: Task | None, straces: Sequence[Log], found: Suspicion, stall_ms: float) -> list[SlowCall]:
+    """Slow calls of the task that are as long as a stall. A log that does not say whose they are is its own if there is no other."""
+    known = [log for log in straces if not log.content.is_anonymous]
+    anonymous = [log for log in straces if log.content.is_anonymous]
+    own = [call for log in known for call in log.content.of(task.pid, task.tid)] if task else []
+    names = and_more([printable(log.name, 80) for log in anonymous], 3)
+    if task and not own and len(straces) == len(anonymous) == 1:
+        found.missing.append(f"{names} does not say whose calls they are (pid in about.yml): taken for those of {printable(task.comm, 40)}")
+        own = anonymous[0].content.ran
+    elif anonymous:
+        found.missing.append(f"not known: whose calls are in {names} (pid in about.yml)")
+    return [call for call in own if call.duration_ms >= EXPLAINED * stall_ms]
+
+
+def _sampled(found: Suspicion, profiles: Sequence[Log], lengths: Sequence[float], straces: Sequence[Log]) -> Blocker | None:
     """The task that the CPU samples show before hand-overs; one that was on another CPU than the probes is told and left out."""
     in_order = [log.content for log in profiles if not log.content.totals]
     if not in_order:
@@ -124,11 +140,13 @@ def _sampled(found: Suspicion, profiles: Sequence[Log], stall_ms: float) -> Bloc
         found.missing.append(f"not known: what ran on the CPU meanwhile ({why})")
         return None
     cpu = found.joined.cpu if found.joined else None
-    seen = [one for profile in in_order if (one := blocker(profile, stall_ms, cpu))]
+    seen = [one for profile in in_order for one in blockers(profile, min(lengths), cpu)]
     if not seen:
         found.missing.append("the CPU samples show no task that had a CPU for as long as a stall before a thread for packets took over")
         return None
-    best = max(seen, key=lambda one: (one.cpu == cpu, one.hand_overs))
+    best = max(seen, key=lambda one: (one.cpu == cpu, one.hand_overs)) if cpu is not None else _tied(seen, found, lengths, straces)
+    if best is None:
+        return None
     if cpu is not None and best.cpu >= 0 and best.cpu != cpu:
         found.missing.append(
             f"{printable(best.task.comm, 40)} was sampled on CPU {best.cpu}, and the probes were handled on CPU {cpu}: "
@@ -137,6 +155,29 @@ def _sampled(found: Suspicion, profiles: Sequence[Log], stall_ms: float) -> Bloc
         found.on_rx_cpu = False
         return None
     return best
+
+
+def _tied(seen: Sequence[Blocker], found: Suspicion, lengths: Sequence[float], straces: Sequence[Log]) -> Blocker | None:
+    """Where nothing tells which CPU handled the probes, and tasks kept several: the one with slow calls of that length, else the one that
+    did so about as often as there were stalls; None where that is not one alone."""
+    if len({one.cpu for one in seen}) == 1:
+        return max(seen, key=lambda one: one.hand_overs)
+    calling = [one for one in seen if any(_is_long(log, one.task, min(lengths)) for log in straces)]
+    as_often = [one for one in seen if len(lengths) <= 2 * one.hand_overs <= 4 * len(lengths)]
+    for few in (calling, as_often):
+        if len({_who(one) for one in few}) == 1:
+            return max(few, key=lambda one: one.hand_overs)
+    shown = and_more(sorted(f"{printable(one.task.comm, 40)} on CPU {one.cpu}" for one in seen), 4)
+    found.missing.append(f"not known: which CPU handled the probes, and the samples show several tasks before hand-overs: {shown}")
+    return None
+
+
+def _is_long(log: Log, task: Task, stall_ms: float) -> bool:
+    return any(call.duration_ms >= EXPLAINED * stall_ms for call in log.content.of(task.pid, task.tid))
+
+
+def _who(one: Blocker) -> tuple[str, int]:
+    return one.task.comm, one.task.pid
 
 
 def _agreed(found: Suspicion, before: tuple[Task, int] | None, seen: Blocker | None) -> Task | None:
