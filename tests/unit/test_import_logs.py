@@ -376,7 +376,14 @@ def test_stacks_of_another_place_of_the_recording_are_not_next_to_each_other():
     lines = ["agent;do_syscall_64;sys_read;memcg_stat_show"] * 50 + ["--"] + ["ksoftirqd/3;kthread;run_ksoftirqd"] * 3
     assert profiles.blockers(profiles.read_folded(lines), 40.0, 3) == []
     lines.remove("--")
-    assert profiles.blockers(profiles.read_folded(lines), 40.0, 3).task.comm == "agent"
+    assert profiles.blockers(profiles.read_folded(lines), 40.0, 3)[0].task.comm == "agent"
+
+
+def test_stacks_beyond_those_that_are_kept_are_counted_and_said(tmp_path, monkeypatch):
+    monkeypatch.setattr(profiles, "FOLDED_LIMIT", 20)
+    (tmp_path / "stacks").write_text("agent;do_syscall_64;sys_read;vfs_read\n" * 50)
+    assert profiles.read_folded((tmp_path / "stacks").read_text().splitlines()).omitted == 30
+    assert "stacks: 30 rows more than are kept were left out" in findings(tmp_path)["warnings"]
 
 
 def test_a_name_that_is_told_is_taken_over_the_content(tmp_path):

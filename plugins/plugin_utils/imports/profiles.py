@@ -31,6 +31,7 @@ LOOK_BACK_NS = 1000 * MS
 LOOKED_AT = 2000
 HAND_OVERS_LIMIT = 5000
 STACKS_LIMIT = 50_000
+FOLDED_LIMIT = 200_000
 EXPLAINED = 0.7
 BLOCKERS = 8
 _PERIOD_NS = (10_000, 100 * MS)
@@ -122,7 +123,9 @@ def read_folded(lines: Iterable[str], hz: float | None = None) -> Profile:
     """
     counts = Counts()
     period_ns = round(1e9 / hz) if hz else PERIOD_NS
-    rows = list(islice(_unfold(lines, period_ns, counts), STACKS_LIMIT * 4))
+    unfolded = _unfold(lines, period_ns, counts)
+    rows = list(islice(unfolded, FOLDED_LIMIT))
+    omitted = sum(1 for _ in unfolded)
     if totals := _why_totals(rows):
         profile = Profile(period_ns=period_ns, totals=totals)
         for row in rows:
@@ -132,7 +135,7 @@ def read_folded(lines: Iterable[str], hz: float | None = None) -> Profile:
         cpus = {cpu for row in rows if (cpu := cpu_of(row.sample.comm)) is not None}
         cpu = cpus.pop() if len(cpus) == 1 else -1
         profile = _read((row.sample._replace(cpu=cpu) for row in rows), 1e9 / period_ns)
-    profile.skipped = counts.skipped
+    profile.skipped, profile.omitted = counts.skipped, profile.omitted + omitted
     return profile
 
 
