@@ -1,5 +1,6 @@
 """Who is to blame by foreign logs: what ties a task to the stalls, and what does not."""
 
+import re
 from pathlib import Path
 
 import pytest
@@ -101,6 +102,35 @@ def test_samples_without_a_cpu_are_not_taken_for_those_of_one(drop):
     assert row["trigger"] is None and any("do not say of which CPU they are (perf script -F +cpu)" in said for said in warnings)
 
 
+@pytest.mark.parametrize("idle", ["swapper/11", "swapper"])
+def test_a_loud_task_of_another_cpu_is_not_put_on_the_one_that_is_named(drop, idle):
+    """Only the CPU at fault has a thread for packets; the other's samples come in between."""
+    loud = [sample(*BURNER, None, at + 0.3, SPIN) for end in ENDS for at in range(end - 104, end)]
+    rest = [sample(idle, 0, None, at, ["cpu_startup_entry", "default_idle"]) for at in range(3000, 4000)]
+    row, warnings = drop(hping=hping(), perf=text(held(11, CADVISOR, READ, ENDS, label=False), loud, rest))
+    assert row["trigger"] is None and any("do not say of which CPU they are" in said for said in warnings)
+
+
+def test_samples_of_several_cpus_without_times_have_no_order(drop):
+    perf = re.sub(r" \d+\.\d+: 1001001", " 1001001", text(READER, LOUD))
+    row, warnings = drop(hping=hping(), perf=perf)
+    assert row["trigger"] is None and any("do not say when they were taken (perf script -F +time)" in said for said in warnings)
+
+
+def test_reads_of_one_file_in_several_cgroups_are_one_call(drop):
+    strace = "".join(CALLS.replace("read(7,", f"read(7</sys/fs/cgroup/memory/{name}/memory.stat>,") for name in "abc")
+    row, _ = drop(hping=hping(), perf=text(READER), strace=strace)
+    (call,) = row["capture"]["culprits"][0]["calls"]
+    assert (call["count"], call["path"]) == (9, "/sys/fs/cgroup/memory/a/memory.stat")
+    assert "9 slow calls of its own, up to 104 ms, on /sys/fs/cgroup/memory/a/memory.stat" in row["capture"]["sentence"]
+    assert len(row["capture"]["slow_calls"]) == 3
+
+
+def test_what_a_process_writes_names_no_process(drop):
+    row, _ = drop(hping=hping(), strace='write(3, "Process 12 attached", 19) = 19 <0.2>\n')
+    assert [call["call"] for call in row["capture"]["slow_calls"]] == ["write"]
+
+
 def test_samples_without_a_cpu_that_can_only_be_of_one_are(drop):
     row, warnings = drop(hping=hping(), perf=text(held(11, CADVISOR, READ, ENDS, label=False)))
     assert row["trigger"]["comm"] == "cadvisor" and not any("of which CPU" in said for said in warnings)
@@ -133,13 +163,14 @@ def test_calls_of_nobody_known_are_said_and_shown(drop):
     assert row["trigger"] is None and "not known: whose calls are in strace.txt (pid in about.yml)" in missing(row)
     assert [(call["call"], call["path"], call["duration_ms"]) for call in row["capture"]["slow_calls"]] == [
         ("read", "memory.stat", 104.0)
-    ] * 3
+    ]
 
 
 def test_slow_calls_are_shown_though_no_probe_measured_a_stall(drop):
     row, _ = drop(perf=text(READER), strace=CALLS.replace("10137]", "10137<cadvisor>]"))
     assert row["status"] == "not_measured" and row["trigger"] is None
-    assert [(call["comm"], call["pid"], call["path"]) for call in row["capture"]["slow_calls"]] == [("cadvisor", 10137, "memory.stat")] * 3
+    assert [(call["comm"], call["pid"], call["path"]) for call in row["capture"]["slow_calls"]] == [("cadvisor", 10137, "memory.stat")]
+    assert row["capture"]["sentence"] == "No stall is in these logs, so that nobody is looked for."
 
 
 @pytest.mark.parametrize("value", [0, -1, "x", [], True])

@@ -54,6 +54,8 @@ def parse(text, **options):
         # -F
         ("cadvisor 10137/10436 ", (0, -1, 10137, 10436, "cadvisor")),
         ("cadvisor 10436 cpu-clock:pppH: ", (0, -1, 10436, 10436, "cadvisor")),
+        ("cadvisor 10137/10436 [011] 1001001 cpu-clock: ", (0, 11, 10137, 10436, "cadvisor")),
+        ("cadvisor 10436 1001001 cpu-clock: ", (0, -1, 10436, 10436, "cadvisor")),
         ("cadvisor ", (0, -1, -1, -1, "cadvisor")),
         ("51.123456: ", (51123456000, -1, -1, -1, "")),
         ("[011] 51.123456: cpu-clock: ", (51123456000, 11, -1, -1, "")),

@@ -11,6 +11,7 @@ from typing import Any
 from ansible_collections.fleet.stall.plugins.plugin_utils import capture_row, sentences
 from ansible_collections.fleet.stall.plugins.plugin_utils import stalls_join as joined_stalls
 from ansible_collections.fleet.stall.plugins.plugin_utils.culprit import Culprit
+from ansible_collections.fleet.stall.plugins.plugin_utils.imports.straces import SlowCall
 from ansible_collections.fleet.stall.plugins.plugin_utils.imports.suspect import Suspicion
 from ansible_collections.fleet.stall.plugins.plugin_utils.imports.timing import Facts
 from ansible_collections.fleet.stall.plugins.plugin_utils.text import printable
@@ -55,8 +56,11 @@ def _sentence(found: Suspicion, explained: Sequence[Explained], causes: Sequence
 
 
 def _slow_calls(found: Suspicion) -> list[dict[str, Any]]:
-    """The longest of all logs, whoever made them."""
-    rows = sorted(found.calls, key=lambda call: -call.duration_ms)[:SLOW_CALLS]
+    """The longest of each kind, whoever made them."""
+    longest: dict[tuple[Any, ...], SlowCall] = {}
+    for call in sorted(found.calls, key=lambda call: -call.duration_ms):
+        longest.setdefault((call.tid, call.name, call.contents), call)
+    rows = list(longest.values())[:SLOW_CALLS]
     return [
         {
             "comm": call.comm or "",
@@ -90,6 +94,8 @@ def _explained(found: Suspicion) -> list[Explained]:
 
 
 def _nobody(found: Suspicion, explained: Sequence[Explained]) -> str:
+    if not found.stalls:
+        return "No stall is in these logs, so that nobody is looked for."
     if not explained:
         return "What kept its packets is not known: these logs do not show who handled them."
     worst = max(explained, key=lambda one: one.drain_ns - one.start_ns)

@@ -34,6 +34,8 @@ STACKS_LIMIT = 50_000
 FOLDED_LIMIT = 200_000
 EXPLAINED = 0.7
 BLOCKERS = 8
+# Share of samples that take turns from which on they are of several CPUs
+TURNS = 0.2
 _PERIOD_NS = (10_000, 100 * MS)
 
 _FOLDED = re.compile(r"(\S[^;\t]{0,80});(\S.*?)(?: (\d{1,6}))?\s{0,8}", re.ASCII)
@@ -56,7 +58,8 @@ class HandOver:
 class Profile:
     """``cpus``: those with samples; -1: the recording does not say. ``counts``: (comm, folded stack) -> samples, all of it.
 
-    ``totals``: why that is all that there is, and no hand-over; empty where the samples are in the order of time.
+    ``totals``: why that is all that there is, and no hand-over; empty where the samples are in the order of time. ``timeless``: they have
+    no times, and count as equally far apart.
     """
 
     hand_overs: list[HandOver] = field(default_factory=list)
@@ -67,6 +70,7 @@ class Profile:
     omitted: int = 0
     period_ns: int = PERIOD_NS
     totals: str = ""
+    timeless: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,21 +103,35 @@ def recognises_script(line: str) -> bool:
 
 def read_script(lines: Iterable[str], hz: float | None = None) -> Profile:
     """Of `perf script` text. Never raises."""
-    counts, idle = Counts(), set[str]()
-    profile = _read(_noting_idle(perfscript.read(lines, counts), idle), hz)
+    counts, turns = Counts(), _Turns()
+    profile = _read(turns.noting(perfscript.read(lines, counts)), hz)
     profile.skipped = counts.skipped
-    numbers = {cpu for comm in (*idle, *(comm for comm, _ in profile.counts)) if (cpu := cpu_of(comm)) is not None}
-    if profile.cpus == {-1} and len(numbers) != 1:
+    numbers = {cpu for comm, _ in profile.counts if (cpu := cpu_of(comm)) is not None}
+    if profile.cpus == {-1} and (len(numbers) != 1 or turns.are_of_several):
         profile.totals, profile.hand_overs = "its samples do not say of which CPU they are (perf script -F +cpu)", []
+    elif profile.timeless and len(profile.cpus) > 1:
+        profile.totals, profile.hand_overs = "its samples do not say when they were taken (perf script -F +time)", []
     return profile
 
 
-def _noting_idle(samples: Iterable[Sample], idle: set[str]) -> Iterator[Sample]:
-    """The idle tasks have numbers in their names, which are those of their CPUs."""
-    for sample in samples:
-        if sample.comm.startswith(f"{IDLE}/"):
-            idle.add(sample.comm)
-        yield sample
+class _Turns:
+    """Whether tasks take turns sample by sample, as those of several CPUs do where nothing parts them, and those of one hardly ever."""
+
+    def __init__(self) -> None:
+        self.busy = self.back = 0
+
+    @property
+    def are_of_several(self) -> bool:
+        return self.back > TURNS * self.busy
+
+    def noting(self, samples: Iterable[Sample]) -> Iterator[Sample]:
+        last = before = -1
+        for sample in samples:
+            if sample.tid != 0:
+                self.busy += 1
+                self.back += sample.tid == before != last
+            before, last = last, sample.tid
+            yield sample
 
 
 def read_folded(lines: Iterable[str], hz: float | None = None) -> Profile:
@@ -207,7 +225,7 @@ def _counted(samples: Iterable[Sample], profile: Profile) -> Iterator[Sample]:
         profile.cpus.add(sample.cpu)
         comm = IDLE if sample.comm.startswith(f"{IDLE}/") else sample.comm
         if sample.time_ns == 0:
-            without_time += profile.period_ns
+            without_time, profile.timeless = without_time + profile.period_ns, True
             sample = sample._replace(time_ns=without_time)
         key = (comm, ";".join(sample.frames))
         if key in profile.counts or len(profile.counts) < STACKS_LIMIT:

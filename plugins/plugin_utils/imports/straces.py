@@ -14,7 +14,7 @@ from ansible_collections.fleet.stall.plugins.module_utils.profile.sample import 
 from ansible_collections.fleet.stall.plugins.plugin_utils.slow_calls import WAITING
 
 CALLS_LIMIT = 100_000
-_TRACED = re.compile(r"\bstrace\b.*\s(?:-p\s{0,4}|--attach=)(\d{1,10})\b|\bProcess (\d{1,10}) attached", re.ASCII)
+_TRACED = re.compile(r"\bstrace\b.*\s(?:-p\s{0,4}|--attach=)(\d{1,10})\b|^(?:strace: )?Process (\d{1,10}) attached", re.ASCII)
 # What -y says of a descriptor that is no file
 _NO_FILE = ("socket:", "pipe:", "anon_inode:", "UNIX", "TCP", "UDP", "NETLINK", "RAW")
 _LINE = re.compile(r"\)\s{0,200}= .{0,200}<\d{1,9}\.\d{1,9}>\s{0,8}$|<\.\.\. \w{1,64} resumed>|<unfinished \.\.\.>\s{0,8}$", re.ASCII)

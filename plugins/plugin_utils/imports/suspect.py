@@ -44,7 +44,8 @@ class Joined:
 class Suspicion:
     """``culprit`` None: nobody is tied to the stalls. ``on_rx_cpu``, ``quiet``: as in a case. ``handlers``: task, CPU and packets.
 
-    ``missing``: what narrows it, in sentences; ``calls``: slow ones of all logs.
+    ``missing``: what narrows it, in sentences; ``calls``: slow ones of all logs;
+    ``stalls``: that the probes measured.
     """
 
     joined: Joined | None = None
@@ -54,6 +55,7 @@ class Suspicion:
     handlers: list[tuple[Task, int | None, int]] = field(default_factory=list)
     missing: list[str] = field(default_factory=list)
     calls: list[SlowCall] = field(default_factory=list)
+    stalls: int = 0
 
 
 def look(views: Sequence[View], logs: Sequence[Log]) -> Suspicion:
@@ -63,6 +65,7 @@ def look(views: Sequence[View], logs: Sequence[Log]) -> Suspicion:
     straces = [log for log in logs if log.kind == STRACE]
     found.calls = [call for log in straces for call in log.content.ran]
     lengths = [stall.duration_ms for view in views for stall in view.stalls]
+    found.stalls = len(lengths)
     if not lengths:
         found.missing.append("no stall is in these logs, so that nobody is looked for")
         return found
@@ -261,28 +264,28 @@ def _because(found: Suspicion, before: tuple[Task, int] | None, seen: Blocker | 
         what = next((call.contents for call in calls if call.contents), None)
         said.append(
             f"{len(calls)} slow calls of its own, up to {max(call.duration_ms for call in calls):.0f} ms"
-            + (f"; what they read begins as {what} does" if what else "")
+            + ("" if not what else f", on {what}" if what.startswith("/") else f"; what they read begins as {what} does")
         )
     return said
 
 
 def _grouped(calls: Iterable[SlowCall], preferred: str | None) -> list[dict[str, Any]]:
-    """As of a culprit in findings.json, by the time they took together."""
-    groups: dict[tuple[str, str | None], list[SlowCall]] = defaultdict(list)
+    """As of a culprit in findings.json, by the time they took together: files of one name (those of several cgroups) count together."""
+    groups: dict[tuple[str, str], list[SlowCall]] = defaultdict(list)
     for call in calls:
-        groups[call.name, call.contents].append(call)
+        groups[call.name, (call.contents or "").rpartition("/")[2]].append(call)
     ordered = sorted(groups.items(), key=lambda item: (item[0][0] != preferred, -sum(call.duration_ms for call in item[1])))
     return [
         {
             "call": name,
-            "path": what,
+            "path": max(rows, key=lambda call: call.duration_ms).contents,
             "buffer": next((call.buffer for call in rows if call.buffer), None),
             "count": len(rows),
             "duration_ms": max(call.duration_ms for call in rows),
             "on_cpu_ms": None,
             "how": "strace",
         }
-        for (name, what), rows in ordered[:CALLS_KEPT]
+        for (name, _file), rows in ordered[:CALLS_KEPT]
     ]
 
 
