@@ -181,6 +181,17 @@ def test_without_an_interval_there_is_no_rate_and_nothing_is_clear(tmp_path):
     assert row["status"] == "not_measured" and "interval" in row["reason"]
 
 
+def test_the_rate_of_a_log_without_its_command_is_not_made_of_the_jitter_of_its_path(tmp_path):
+    """3 stalls of 100 ms in 30 s, over a path of 40 ms: its round trips fall by tenths of a millisecond nearly always."""
+    held = {n: 100 - 10 * (n % 1000 - 500) for n in range(3000) if 500 <= n % 1000 < 510}
+    (tmp_path / "hping").write_text(
+        "".join(f"len=46 ip=10.0.0.2 icmp_seq={n} rtt={40 + n % 4 * 0.3 + held.get(n, 0):.1f} ms\n" for n in range(3000))
+    )
+    row = findings(tmp_path)["hosts"][0]
+    assert row["coverage"]["observed_s"] == pytest.approx(30, rel=0.03) and row["severity"]["events"] == 3
+    assert row["severity"]["stalled_ms_per_s"] == pytest.approx(10, rel=0.05)
+
+
 def test_logs_without_probes_tell_no_stall(tmp_path):
     (tmp_path / "packets").write_text(PACKETS)
     (tmp_path / "strace").write_text(STRACE)

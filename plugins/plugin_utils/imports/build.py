@@ -101,7 +101,7 @@ def _views(logs: Logs, host: str, threshold_ms: float) -> tuple[list[View], list
 
 def _interval_ms(log: Log, logs: Logs) -> float | None:
     probes: Probes = log.content
-    return log.said.interval_ms or probes.interval_ms or logs.about.interval_ms or probes.tells_interval()
+    return log.said.interval_ms or probes.timed_ms or probes.interval_ms or logs.about.interval_ms or probes.tells_interval()
 
 
 def _view(number: int, log: Log, host: str, told: float | None, guess: float, threshold_ms: float, logs: Logs) -> View:
