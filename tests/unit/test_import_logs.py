@@ -286,11 +286,40 @@ def test_numbers_may_have_their_bytes_swapped_and_go_on_after_65535():
         ["PID TID CPU TIME SEQ COMM", "7 8 5 12.25 3 my-agent"],
         ["7\t8\tmy agent\t3\t5\t12.25"],
         ["time  pid  comm  seq", "12.25  8  agent  3"],
+        ["TIME(s)  CPU  PID  TID  COMM  SEQ", "5.000001  5  7  8  my agent  3"],
+        ["# CPU PID    TID    COMM             SEQ", "  5 7      8      my agent         3"],
+        ["PID    TID    COMM             CPU SEQ", "7      8      my agent         5   3"],
+        ["PID TID COMM CPU SEQ", "7 8 my agent 5 3"],
+        ["7 8 my agent 3 5"],
     ],
 )
 def test_a_heading_orders_the_columns(lines):
     (row,) = packetlog.read(lines).rows
     assert (row.task.tid, row.number) == (8, 3) and "agent" in row.task.comm
+    assert row.cpu == (5 if any(" 5" in line or "\t5" in line for line in lines) else None)
+
+
+@pytest.mark.parametrize("heading", ["TIME(s)  CPU  PID  TID  COMM  SEQ", "CPU TIME TID PID SEQ COMM"])
+def test_a_packet_log_may_begin_with_the_time_or_the_cpu(tmp_path, heading):
+    values = {"time(s)": "5.000001", "time": "5.000001", "cpu": "11", "pid": "76", "tid": "76", "comm": "ksoftirqd/11"}
+    rows = [" ".join(values.get(column, str(500 + n)) for column in heading.lower().split()) for n in range(5)]
+    (tmp_path / "packets.txt").write_text("\n".join(["Attaching 1 probe...", heading, *rows]) + "\n")
+    (log,) = logs.read(tmp_path, 10).logs
+    assert log.kind == "packets" and [(row.cpu, row.at_s, row.number) for row in log.content.rows] == [
+        (11, 5.000001, 500 + n) for n in range(5)
+    ]
+
+
+@pytest.mark.parametrize("line", ["7\t8\tWorker 5\t300", "7      8      Worker 5        300", "7\t8\tWorker 5\t300\t2"])
+def test_a_name_that_ends_in_a_number_keeps_it(line):
+    (row,) = packetlog.read([line]).rows
+    assert (row.task.comm, row.number) == ("Worker 5", 300)
+
+
+@pytest.mark.parametrize("line", ["76\t76\tksoftirqd/3\t3735928559", "76 76 ksoftirqd/3 3735928559"])
+def test_the_number_of_a_tcp_segment_is_no_reason_to_lose_its_row(line):
+    assert [row.number for row in packetlog.read([line]).rows] == [3735928559]
+    assert [row.number for row in packetlog.read(["PID TID COMM SEQ", line]).rows] == [3735928559]
 
 
 @pytest.mark.parametrize(

@@ -26,13 +26,13 @@ HEAD_LINES = 500
 PROBES, PACKETS, SCRIPT, STACKS, STRACE, FACTS = "probes", "packets", "perf_script", "stacks", "strace", "facts"
 # What a line may be taken for by chance has to be a good part of the file
 _LEAST_SHARE = {PACKETS: 0.3, STACKS: 0.3}
-_RECOGNISED: dict[str, Callable[[str], bool]] = {
-    PROBES: hping.recognises,
-    STRACE: straces.recognises,
-    SCRIPT: profiles.recognises_script,
-    STACKS: profiles.recognises_folded,
-    PACKETS: packetlog.recognises,
-    FACTS: timing.recognises,
+_RECOGNISED: dict[str, Callable[[Iterable[str]], int]] = {
+    PROBES: lambda lines: sum(map(hping.recognises, lines)),
+    STRACE: lambda lines: sum(map(straces.recognises, lines)),
+    SCRIPT: lambda lines: sum(map(profiles.recognises_script, lines)),
+    STACKS: lambda lines: sum(map(profiles.recognises_folded, lines)),
+    PACKETS: packetlog.count,
+    FACTS: lambda lines: sum(map(timing.recognises, lines)),
 }
 KINDS = tuple(_RECOGNISED)
 _COLOUR = re.compile(r"\x1b\[[0-9;]{0,32}[mK]")
@@ -142,7 +142,7 @@ def recognise(head: bytes) -> tuple[str | None, str]:
         return None, "binary"
     lines = [_clean(line) for line in head.decode("utf-8", "replace").splitlines()[:HEAD_LINES]]
     lines = [line[:4096] for line in lines if line.strip()]
-    counts = {kind: sum(map(known, lines)) for kind, known in _RECOGNISED.items()}
+    counts = {kind: rows(lines) for kind, rows in _RECOGNISED.items()}
     fit = {kind: count for kind, count in counts.items() if count and count >= _LEAST_SHARE.get(kind, 0) * len(lines)}
     if not fit:
         return None, "no log that is understood"
