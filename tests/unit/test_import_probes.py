@@ -188,6 +188,27 @@ def test_backlogs_tell_the_interval_or_it_is_not_known(rows, interval):
     assert found == (None if interval is None else pytest.approx(interval, rel=0.03))
 
 
+@pytest.mark.parametrize(
+    ("line", "address", "protocol"),
+    [
+        ("64 bytes from 10.0.0.7: icmp_seq=5 ttl=64 time=0.2 ms", "10.0.0.7", "icmp"),
+        ("64 bytes from 2001:db8::7: icmp_seq=5 ttl=64 time=0.2 ms", "2001:db8::7", "icmp"),
+        ("64 bytes from 2001:db8::: icmp_seq=5 ttl=64 time=0.2 ms", "2001:db8::", "icmp"),
+        ("64 bytes from fe80::7%eth0: icmp_seq=5 ttl=64 time=0.2 ms", "fe80::7%eth0", "icmp"),
+        ("64 bytes from node-7 (10.0.0.7): icmp_seq=5 ttl=64 time=0.2 ms", "10.0.0.7", "icmp"),
+        ("64 bytes from 10.0.0.7: seq=5 ttl=64 time=0.2 ms", "10.0.0.7", "icmp"),
+        (icmp(5, 0.2), "10.9.0.2", "icmp"),
+        (syn(5, 0.2), "10.9.0.2", "tcp_syn"),
+        ("len=46 ip=10.9.0.2 ttl=64 id=5 seq=5 rtt=0.2 ms", "10.9.0.2", None),
+        ("len=46 ip= ttl=64 id=5 icmp_seq=5 rtt=0.2 ms", None, "icmp"),
+        (fping(5, 0.2), "10.9.0.2", "icmp"),
+    ],
+)
+def test_a_reply_names_its_address_and_protocol(line, address, protocol):
+    probes = hping.read([line])
+    assert (probes.address, probes.protocol, list(probes.numbers)) == (address, protocol, [5])
+
+
 def test_duplicates_colours_and_loss_marks_change_nothing():
     lines = [icmp(*row) for row in path([(1000, 1100)])]
     lines.insert(50, "DUP! " + lines[49])

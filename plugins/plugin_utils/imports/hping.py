@@ -32,7 +32,7 @@ _RTT = re.compile(r"\b(?:rtt|time)[=<](\d{1,9}(?:\.\d{1,9})?) ?ms", re.ASCII)
 _FPING = re.compile(
     r"(?:\[\d{1,12}\.\d{1,9}\] )?(\S{1,255})\s{1,64}: \[(\d{1,9})\], (?:\d{1,6} bytes, (\d{1,9}(?:\.\d{1,9})?) ms|timed out)", re.ASCII
 )
-_FROM = re.compile(r"(?:\bip=|\bbytes from )([0-9A-Fa-f.:]{2,45})(?=[\s:(]|$)", re.ASCII)
+_FROM = re.compile(r"\b(?:ip=|bytes from (?:\S{1,255} \()?)([0-9A-Fa-f.:]{2,45}?(?:%[\w.-]{1,15})?)\)?:?(?:\s|$)", re.ASCII)
 _HEADER = re.compile(r"(?:HPING|PING) (\S{1,255}) ")
 _SENT = re.compile(r"(\d{1,9}) packets (?:transmitted|tramitted), (\d{1,9}) (?:packets )?received", re.ASCII)
 _LONGEST = re.compile(r"(?:round-trip|rtt) min/avg/max(?:/\w{1,8})? = [\d.]{1,12}/[\d.]{1,12}/(\d{1,9}(?:\.\d{1,9})?)", re.ASCII)
@@ -131,16 +131,22 @@ def _without_false_seconds(probes: Probes) -> None:
     probes.doubtful = len(doubtful)
 
 
-def _row(line: str) -> tuple[int, float | None, str] | None:
-    """Number, round trip (None: lost) and protocol of a reply."""
+def _row(line: str) -> tuple[int, float | None, str | None] | None:
+    """Number, round trip (None: lost) and protocol (None: it does not say) of a reply."""
     rtt = _RTT.search(line)
     if rtt:
         number = _NUMBER.search(line)
         if number:
-            return int(number[1]), float(rtt[1]), ICMP if "icmp_seq" in line else TCP_SYN
+            return int(number[1]), float(rtt[1]), _protocol(line)
         return None
     row = _FPING.match(line)
     return (int(row[2]), None if row[3] is None else float(row[3]), ICMP) if row else None
+
+
+def _protocol(line: str) -> str | None:
+    if "icmp_seq" in line or "bytes from" in line:
+        return ICMP
+    return TCP_SYN if "flags=" in line or "sport=" in line else None
 
 
 class _Reader:
@@ -164,7 +170,7 @@ class _Reader:
         elif not self._framing(line) and line.strip():
             self.probes.skipped += 1
 
-    def _reply(self, line: str, number: int, rtt: float | None, protocol: str) -> None:
+    def _reply(self, line: str, number: int, rtt: float | None, protocol: str | None) -> None:
         probes = self.probes
         probes.protocol = probes.protocol or protocol
         self.is_hping = self.is_hping or "rtt=" in line
