@@ -250,6 +250,20 @@ def test_a_log_longer_than_is_read_is_cut_and_said(tmp_path, monkeypatch):
     assert len(read.logs[0].content.numbers) < 100 and any("only the first" in warning for warning in read.warnings)
 
 
+@pytest.mark.parametrize("kind", ["probes", "packets", "strace", "stacks", "perf_script"])
+@pytest.mark.parametrize(("odd", "is_said"), [(0, False), (3, False), (20, True), (600, True)])
+def test_rows_that_are_not_understood_are_counted_and_the_first_is_shown(tmp_path, kind, odd, is_said):
+    text = FORMS[kind] * (100 // FORMS[kind].count("\n") + 1)
+    (tmp_path / "log").write_text(text + "what is \x1b[1m this\n" + "an odd line\n" * (odd - 1) if odd else text)
+    (tmp_path / "about.yml").write_text(f"files: {{log: {{what: {kind}}}}}")
+    warnings = [said for said in logs.read(tmp_path, 10).warnings if "not understood" in said]
+    assert len(warnings) == is_said
+    if is_said:
+        lines = odd + sum(bool(line) for line in text.splitlines())
+        assert warnings[0].startswith(f"log: {odd} of {lines} lines were not understood")
+        assert ("the first: what is" in warnings[0]) == (kind in ("probes", "packets")) and "\x1b" not in warnings[0]
+
+
 STALL = Stall(0, 90.0, 3, 9, 9, 0, False)
 
 

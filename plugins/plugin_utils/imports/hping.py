@@ -64,6 +64,7 @@ class Probes:
     doubtful: int = 0
     omitted: int = 0
     skipped: int = 0
+    first_skipped: str = ""
 
     def parts(self) -> list[tuple[array, array]]:
         """Each series by itself."""
@@ -169,6 +170,7 @@ class _Reader:
             self._reply(line, *row)
         elif not self._framing(line) and line.strip():
             self.probes.skipped += 1
+            self.probes.first_skipped = self.probes.first_skipped or line
 
     def _reply(self, line: str, number: int, rtt: float | None, protocol: str | None) -> None:
         probes = self.probes

@@ -73,6 +73,7 @@ class PacketLog:
     where: dict[int, list[int]] = field(default_factory=dict)
     omitted: int = 0
     skipped: int = 0
+    first_skipped: str = ""
 
     def handlers(self) -> list[tuple[Task, int | None, int]]:
         """Task, CPU and packets, most first."""
@@ -105,16 +106,17 @@ class Handled:
 
 def count(lines: Iterable[str]) -> int:
     """How many lines are rows."""
-    return sum(row is not None for row in _parsed(lines))
+    return sum(row is not None for _line, row in _parsed(lines))
 
 
 def read(lines: Iterable[str]) -> PacketLog:
     """Never raises; lines that are no row count as skipped."""
     log = PacketLog()
     tasks: dict[Task, Task] = {}
-    for row in _parsed(lines):
+    for line, row in _parsed(lines):
         if row is None:
             log.skipped += 1
+            log.first_skipped = log.first_skipped or line
         elif len(log.rows) >= ROWS_LIMIT:
             log.omitted += 1
         else:
@@ -126,8 +128,8 @@ def read(lines: Iterable[str]) -> PacketLog:
     return log
 
 
-def _parsed(lines: Iterable[str]) -> Iterator[Row | None]:
-    """Each line but empty ones and a heading before the first row; None for what is no row."""
+def _parsed(lines: Iterable[str]) -> Iterator[tuple[str, Row | None]]:
+    """Each line but empty ones and a heading before the first row, with its row; None: it is none."""
     order: list[str] = []
     begun = False
     for line in lines:
@@ -138,7 +140,7 @@ def _parsed(lines: Iterable[str]) -> Iterator[Row | None]:
             continue
         row = _by_heading(line, order) if order else _positional(line)
         begun = begun or row is not None
-        yield row
+        yield line, row
 
 
 def _numbers(numbers: list[int]) -> Iterator[int]:
