@@ -46,7 +46,7 @@ def rows(stalls):
 @pytest.mark.parametrize("form", [icmp, syn, ping, fping])
 def test_a_whole_log_gives_each_stall_with_length_and_backlog(form):
     probes, stalls = found([HEADER, *(form(*row) for row in path([(1000, 1127), (3000, 3076)]))])
-    assert probes.whole and probes.address == "10.9.0.2" and probes.skipped == 0
+    assert probes.whole and list(probes.addresses) == ["10.9.0.2"] and probes.skipped == 0
     assert rows(stalls) == [(127, 100, 13), (76, 300, 8)]
 
 
@@ -206,7 +206,24 @@ def test_backlogs_tell_the_interval_or_it_is_not_known(rows, interval):
 )
 def test_a_reply_names_its_address_and_protocol(line, address, protocol):
     probes = hping.read([line])
-    assert (probes.address, probes.protocol, list(probes.numbers)) == (address, protocol, [5])
+    assert (list(probes.addresses), probes.protocol, list(probes.numbers)) == ([address] if address else [], protocol, [5])
+
+
+@pytest.mark.parametrize(
+    ("line", "name", "addresses"),
+    [
+        (HEADER, "10.9.0.2", ["10.9.0.2"]),
+        ("HPING node-7 (eth0 10.0.0.7): S set, 40 headers + 0 data bytes", "node-7", ["10.0.0.7"]),
+        ("PING node-7 (10.0.0.7) 56(84) bytes of data.", "node-7", ["10.0.0.7"]),
+        ("PING 10.0.0.7 (10.0.0.7): 56 data bytes", "10.0.0.7", ["10.0.0.7"]),
+        ("PING ::1(::1) 56 data bytes", "::1", ["::1"]),
+        ("PING node-7(node-7.example (2001:db8::7)) 56 data bytes", "node-7", ["2001:db8::7"]),
+        ("PING node-7 56 data bytes", "node-7", []),
+    ],
+)
+def test_the_first_line_names_the_host(line, name, addresses):
+    probes = hping.read([line])
+    assert (probes.name, list(probes.addresses)) == (name, addresses)
 
 
 def test_duplicates_colours_and_loss_marks_change_nothing():

@@ -33,7 +33,10 @@ _FPING = re.compile(
     r"(?:\[\d{1,12}\.\d{1,9}\] )?(\S{1,255})\s{1,64}: \[(\d{1,9})\], (?:\d{1,6} bytes, (\d{1,9}(?:\.\d{1,9})?) ms|timed out)", re.ASCII
 )
 _FROM = re.compile(r"\b(?:ip=|bytes from (?:\S{1,255} \()?)([0-9A-Fa-f.:]{2,45}?(?:%[\w.-]{1,15})?)\)?:?(?:\s|$)", re.ASCII)
-_HEADER = re.compile(r"(?:HPING|PING) (\S{1,255}) ")
+_HEADER = re.compile(
+    r"(?:HPING|PING) ([^\s(]{1,255})(?=[ (])(?: ?\((?:[^\s()]{1,255} \(?)?([0-9A-Fa-f.:]{2,45}(?:%[\w.-]{1,15})?)\))?", re.ASCII
+)
+ADDRESSES_LIMIT = 8
 _SENT = re.compile(r"(\d{1,9}) packets (?:transmitted|tramitted), (\d{1,9}) (?:packets )?received", re.ASCII)
 _LONGEST = re.compile(r"(?:round-trip|rtt) min/avg/max(?:/\w{1,8})? = [\d.]{1,12}/[\d.]{1,12}/(\d{1,9}(?:\.\d{1,9})?)", re.ASCII)
 _TOOK = re.compile(r"\btime (\d{1,12}) ?ms", re.ASCII)
@@ -44,13 +47,15 @@ _STAMP = re.compile(r"\[(\d{1,12}\.\d{1,9})\] ", re.ASCII)
 class Probes:
     """One log. ``numbers`` and ``rtts`` (ms) are those of the replies in it, in their order; ``series`` where a new count begins.
 
+    ``name``: whom it was sent to, of its first line; ``addresses``: those in it, in their order, ADDRESSES_LIMIT at most;
     ``sent``, ``received``, ``longest_ms``: of the statistics at its end, None without; ``interval_ms``: of the command line in it;
     ``timed_ms``: the interval by its own clock, of ping's "time" in the statistics, else of the stamps of -D;
     ``lost``: numbers that the log itself calls lost; ``corrected``, ``doubtful``: replies that hping3 shows a second too long, or may.
     """
 
     protocol: str | None = None
-    address: str | None = None
+    name: str | None = None
+    addresses: dict[str, None] = field(default_factory=dict)
     numbers: array = field(default_factory=lambda: array("q"))
     rtts: array = field(default_factory=lambda: array("d"))
     series: list[int] = field(default_factory=list)
@@ -156,6 +161,7 @@ class _Reader:
         self.is_hping = False
         self._highest: int | None = None
         self._offset = 0
+        self._from = ""
         self._took_ms = self._took_steps = 0
         self._stamped: tuple[int, float] | None = None
         self._steps_ms = array("d")
@@ -176,9 +182,8 @@ class _Reader:
         probes = self.probes
         probes.protocol = probes.protocol or protocol
         self.is_hping = self.is_hping or "rtt=" in line
-        if probes.address is None:
-            found = _FROM.search(line) or _FPING.match(line)
-            probes.address = found[1] if found else None
+        if not self._from or self._from not in line:
+            self._answered(line)
         if "DUP!" in line:
             return
         if rtt is None:
@@ -191,6 +196,17 @@ class _Reader:
         probes.rtts.append(rtt)
         if stamp := _STAMP.match(line):
             self._stamp(probes.numbers[-1], float(stamp[1]) * 1000 - rtt)
+
+    def _answered(self, line: str) -> None:
+        """By whom; most lines have the words of the one before."""
+        found = _FROM.search(line) or _FPING.match(line)
+        self._from = line[found.start() : found.end(1) + 1] if found else ""
+        if found:
+            self._address(found[1])
+
+    def _address(self, address: str) -> None:
+        if len(self.probes.addresses) < ADDRESSES_LIMIT:
+            self.probes.addresses[address] = None
 
     def _stamp(self, number: int, sent_ms: float) -> None:
         """A reply is stamped when it comes."""
@@ -222,7 +238,9 @@ class _Reader:
     def _framing(self, line: str) -> bool:
         probes = self.probes
         if header := _HEADER.match(line):
-            probes.address = probes.address or header[1]
+            probes.name = probes.name or header[1]
+            if header[2]:
+                self._address(header[2])
             self._highest = None
             return True
         if found := _SENT.search(line):
