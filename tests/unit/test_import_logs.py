@@ -181,6 +181,17 @@ def test_without_an_interval_there_is_no_rate_and_nothing_is_clear(tmp_path):
     assert row["status"] == "not_measured" and "interval" in row["reason"]
 
 
+def test_the_rate_of_a_log_without_its_command_is_not_made_of_the_jitter_of_its_path(tmp_path):
+    """3 stalls of 100 ms in 30 s, over a path of 40 ms: its round trips fall by tenths of a millisecond nearly always."""
+    held = {n: 100 - 10 * (n % 1000 - 500) for n in range(3000) if 500 <= n % 1000 < 510}
+    (tmp_path / "hping").write_text(
+        "".join(f"len=46 ip=10.0.0.2 icmp_seq={n} rtt={40 + n % 4 * 0.3 + held.get(n, 0):.1f} ms\n" for n in range(3000))
+    )
+    row = findings(tmp_path)["hosts"][0]
+    assert row["coverage"]["observed_s"] == pytest.approx(30, rel=0.03) and row["severity"]["events"] == 3
+    assert row["severity"]["stalled_ms_per_s"] == pytest.approx(10, rel=0.05)
+
+
 def test_logs_without_probes_tell_no_stall(tmp_path):
     (tmp_path / "packets").write_text(PACKETS)
     (tmp_path / "strace").write_text(STRACE)
@@ -239,6 +250,20 @@ def test_a_log_longer_than_is_read_is_cut_and_said(tmp_path, monkeypatch):
     assert len(read.logs[0].content.numbers) < 100 and any("only the first" in warning for warning in read.warnings)
 
 
+@pytest.mark.parametrize("kind", ["probes", "packets", "strace", "stacks", "perf_script"])
+@pytest.mark.parametrize(("odd", "is_said"), [(0, False), (3, False), (20, True), (600, True)])
+def test_rows_that_are_not_understood_are_counted_and_the_first_is_shown(tmp_path, kind, odd, is_said):
+    text = FORMS[kind] * (100 // FORMS[kind].count("\n") + 1)
+    (tmp_path / "log").write_text(text + "what is \x1b[1m this\n" + "an odd line\n" * (odd - 1) if odd else text)
+    (tmp_path / "about.yml").write_text(f"files: {{log: {{what: {kind}}}}}")
+    warnings = [said for said in logs.read(tmp_path, 10).warnings if "not understood" in said]
+    assert len(warnings) == is_said
+    if is_said:
+        lines = odd + sum(bool(line) for line in text.splitlines())
+        assert warnings[0].startswith(f"log: {odd} of {lines} lines were not understood")
+        assert ("the first: what is" in warnings[0]) == (kind in ("probes", "packets")) and "\x1b" not in warnings[0]
+
+
 STALL = Stall(0, 90.0, 3, 9, 9, 0, False)
 
 
@@ -275,11 +300,40 @@ def test_numbers_may_have_their_bytes_swapped_and_go_on_after_65535():
         ["PID TID CPU TIME SEQ COMM", "7 8 5 12.25 3 my-agent"],
         ["7\t8\tmy agent\t3\t5\t12.25"],
         ["time  pid  comm  seq", "12.25  8  agent  3"],
+        ["TIME(s)  CPU  PID  TID  COMM  SEQ", "5.000001  5  7  8  my agent  3"],
+        ["# CPU PID    TID    COMM             SEQ", "  5 7      8      my agent         3"],
+        ["PID    TID    COMM             CPU SEQ", "7      8      my agent         5   3"],
+        ["PID TID COMM CPU SEQ", "7 8 my agent 5 3"],
+        ["7 8 my agent 3 5"],
     ],
 )
 def test_a_heading_orders_the_columns(lines):
     (row,) = packetlog.read(lines).rows
     assert (row.task.tid, row.number) == (8, 3) and "agent" in row.task.comm
+    assert row.cpu == (5 if any(" 5" in line or "\t5" in line for line in lines) else None)
+
+
+@pytest.mark.parametrize("heading", ["TIME(s)  CPU  PID  TID  COMM  SEQ", "CPU TIME TID PID SEQ COMM"])
+def test_a_packet_log_may_begin_with_the_time_or_the_cpu(tmp_path, heading):
+    values = {"time(s)": "5.000001", "time": "5.000001", "cpu": "11", "pid": "76", "tid": "76", "comm": "ksoftirqd/11"}
+    rows = [" ".join(values.get(column, str(500 + n)) for column in heading.lower().split()) for n in range(5)]
+    (tmp_path / "packets.txt").write_text("\n".join(["Attaching 1 probe...", heading, *rows]) + "\n")
+    (log,) = logs.read(tmp_path, 10).logs
+    assert log.kind == "packets" and [(row.cpu, row.at_s, row.number) for row in log.content.rows] == [
+        (11, 5.000001, 500 + n) for n in range(5)
+    ]
+
+
+@pytest.mark.parametrize("line", ["7\t8\tWorker 5\t300", "7      8      Worker 5        300", "7\t8\tWorker 5\t300\t2"])
+def test_a_name_that_ends_in_a_number_keeps_it(line):
+    (row,) = packetlog.read([line]).rows
+    assert (row.task.comm, row.number) == ("Worker 5", 300)
+
+
+@pytest.mark.parametrize("line", ["76\t76\tksoftirqd/3\t3735928559", "76 76 ksoftirqd/3 3735928559"])
+def test_the_number_of_a_tcp_segment_is_no_reason_to_lose_its_row(line):
+    assert [row.number for row in packetlog.read([line]).rows] == [3735928559]
+    assert [row.number for row in packetlog.read(["PID TID COMM SEQ", line]).rows] == [3735928559]
 
 
 @pytest.mark.parametrize(

@@ -46,7 +46,7 @@ def rows(stalls):
 @pytest.mark.parametrize("form", [icmp, syn, ping, fping])
 def test_a_whole_log_gives_each_stall_with_length_and_backlog(form):
     probes, stalls = found([HEADER, *(form(*row) for row in path([(1000, 1127), (3000, 3076)]))])
-    assert probes.whole and probes.address == "10.9.0.2" and probes.skipped == 0
+    assert probes.whole and list(probes.addresses) == ["10.9.0.2"] and probes.skipped == 0
     assert rows(stalls) == [(127, 100, 13), (76, 300, 8)]
 
 
@@ -121,12 +121,109 @@ def test_numbers_go_on_after_65535_and_a_second_run_is_another_series():
         ("# hping3 --icmp -i 1 host", 1000.0, "icmp"),
         ("$ ping -i 0.01 host", 10.0, None),
         ("$ fping -l -p 20 host", 20.0, None),
-        ("$ hping3 --flood host", None, None),
     ],
 )
 def test_the_command_line_tells_the_interval(line, interval, protocol):
     probes = hping.read([line])
     assert (probes.interval_ms, probes.protocol, probes.skipped) == (interval, protocol, 0)
+
+
+@pytest.mark.parametrize(
+    ("line", "interval"),
+    [
+        ("# hping3 --icmp -iu10000 host", 10.0),
+        ("# hping3 --icmp --interval=u10000 host", 10.0),
+        ("# hping3 --icmp --interval u20000 host", 20.0),
+        ("# hping3 -1 --fast host", 100.0),
+        ("# hping3 -1 host", 1000.0),
+        ("root@shell:~# hping3 -S -p 80 host", 1000.0),
+        ("# hping3 --flood -1 host", None),
+        ("# hping3 --faster -1 host", None),
+        ("$ ping -i .2 host", 200.0),
+        ("$ ping -i.2 host", 200.0),
+        ("$ ping -ni 0.2 host", 200.0),
+        ("$ ping host > log", 1000.0),
+        ("sudo ping -D host | grep -i 20", 1000.0),
+        ("$ ping -f host", None),
+        ("$ ping -nA host", None),
+        ("$ ping -i x host", None),
+        ("$ fping -lp10 host", 10.0),
+        ("$ fping -l --period=10 host", 10.0),
+        ("$ fping -l -i 5 host", 1000.0),
+        ("then we saw ping to be slow - at times", None),
+        ("--- 10.9.0.2 ping statistics ---", None),
+    ],
+)
+def test_the_interval_of_a_command(line, interval):
+    assert hping.read([line]).interval_ms == interval
+
+
+@pytest.mark.parametrize("interval", [10.0, 1000.0])
+def test_ping_tells_by_its_own_clock_how_often_it_sent(interval):
+    """Its "time" counts from the first to the last probe sent; -D stamps each reply when it comes."""
+    slow = [(n, 130.0 if n in (50, 200) else 60.0 if n in (51, 201) else 0.4) for n in range(1, 601)]
+    took = f"600 packets transmitted, 600 received, 0% packet loss, time {599 * interval:.0f}ms"
+    stamped = [f"[{1.7e9 + (n * interval + rtt) / 1000:.6f}] {ping(n, rtt)}" for n, rtt in slow]
+    for lines in ([*(ping(*row) for row in slow), took], stamped, stamped[100:110]):
+        assert hping.read(lines).timed_ms == pytest.approx(interval, rel=0.001)
+
+
+JITTER = (0.0, 0.3, -0.2, 0.6, 0.1, -0.4, 0.2)
+
+
+@pytest.mark.parametrize(
+    ("rows", "interval"),
+    [
+        (path([(1000, 1100), (2000, 2100), (3000, 3100)], base=40.0), 10.0),
+        (path([], base=40.0), None),
+        (path([(1000, 1130)], interval=70.0), None),
+        ([(n, 130.0 if n % 150 == 0 else 60.0 if n % 150 == 1 else 0.4) for n in range(600)], None),
+        ([(n, {100: 300, 101: 270, 102: 200, 103: 120, 104: 50}.get(n, 0.4)) for n in range(600)], None),
+        ([*path([(1000, 1100)], count=600), *((n, 0.4 + (100 - 20 * (n - 700)) * (700 <= n < 705)) for n in range(600, 900))], None),
+    ],
+    ids=["a long path with stalls", "a long path without", "two steps", "slow pairs of a slow ping", "uneven", "two backlogs that differ"],
+)
+def test_backlogs_tell_the_interval_or_it_is_not_known(rows, interval):
+    found = hping.read(icmp(n, rtt + JITTER[n % len(JITTER)] * (rtt > 1)) for n, rtt in rows).tells_interval()
+    assert found == (None if interval is None else pytest.approx(interval, rel=0.03))
+
+
+@pytest.mark.parametrize(
+    ("line", "address", "protocol"),
+    [
+        ("64 bytes from 10.0.0.7: icmp_seq=5 ttl=64 time=0.2 ms", "10.0.0.7", "icmp"),
+        ("64 bytes from 2001:db8::7: icmp_seq=5 ttl=64 time=0.2 ms", "2001:db8::7", "icmp"),
+        ("64 bytes from 2001:db8::: icmp_seq=5 ttl=64 time=0.2 ms", "2001:db8::", "icmp"),
+        ("64 bytes from fe80::7%eth0: icmp_seq=5 ttl=64 time=0.2 ms", "fe80::7%eth0", "icmp"),
+        ("64 bytes from node-7 (10.0.0.7): icmp_seq=5 ttl=64 time=0.2 ms", "10.0.0.7", "icmp"),
+        ("64 bytes from 10.0.0.7: seq=5 ttl=64 time=0.2 ms", "10.0.0.7", "icmp"),
+        (icmp(5, 0.2), "10.9.0.2", "icmp"),
+        (syn(5, 0.2), "10.9.0.2", "tcp_syn"),
+        ("len=46 ip=10.9.0.2 ttl=64 id=5 seq=5 rtt=0.2 ms", "10.9.0.2", None),
+        ("len=46 ip= ttl=64 id=5 icmp_seq=5 rtt=0.2 ms", None, "icmp"),
+        (fping(5, 0.2), "10.9.0.2", "icmp"),
+    ],
+)
+def test_a_reply_names_its_address_and_protocol(line, address, protocol):
+    probes = hping.read([line])
+    assert (list(probes.addresses), probes.protocol, list(probes.numbers)) == ([address] if address else [], protocol, [5])
+
+
+@pytest.mark.parametrize(
+    ("line", "name", "addresses"),
+    [
+        (HEADER, "10.9.0.2", ["10.9.0.2"]),
+        ("HPING node-7 (eth0 10.0.0.7): S set, 40 headers + 0 data bytes", "node-7", ["10.0.0.7"]),
+        ("PING node-7 (10.0.0.7) 56(84) bytes of data.", "node-7", ["10.0.0.7"]),
+        ("PING 10.0.0.7 (10.0.0.7): 56 data bytes", "10.0.0.7", ["10.0.0.7"]),
+        ("PING ::1(::1) 56 data bytes", "::1", ["::1"]),
+        ("PING node-7(node-7.example (2001:db8::7)) 56 data bytes", "node-7", ["2001:db8::7"]),
+        ("PING node-7 56 data bytes", "node-7", []),
+    ],
+)
+def test_the_first_line_names_the_host(line, name, addresses):
+    probes = hping.read([line])
+    assert (probes.name, list(probes.addresses)) == (name, addresses)
 
 
 def test_duplicates_colours_and_loss_marks_change_nothing():

@@ -13,7 +13,7 @@ from typing import Any
 
 from ansible_collections.fleet.stall.plugins.plugin_utils import cases, ranking
 from ansible_collections.fleet.stall.plugins.plugin_utils.findings import SCHEMA_VERSION
-from ansible_collections.fleet.stall.plugins.plugin_utils.imports import capture, host_row, sawtooth, suspect
+from ansible_collections.fleet.stall.plugins.plugin_utils.imports import capture, host_row, sawtooth, suspect, targets
 from ansible_collections.fleet.stall.plugins.plugin_utils.imports.hping import Probes
 from ansible_collections.fleet.stall.plugins.plugin_utils.imports.logs import FACTS, PROBES, Log, Logs
 from ansible_collections.fleet.stall.plugins.plugin_utils.imports.suspect import Suspicion
@@ -44,20 +44,24 @@ def findings(logs: Logs, asked: Asked, match: Match, now: float) -> dict[str, An
     :param now: seconds since the epoch, of the import
     """
     facts = _facts(logs)
-    host = asked.host or logs.about.host or facts.host or _address(logs) or logs.directory
-    views, warnings = _views(logs, host, asked.threshold_ms)
+    named = asked.host or logs.about.host or facts.host
+    views, warnings = _views(logs, asked.threshold_ms)
+    host, views, of_several = targets.settle(logs, views, named)
     others = sorted({view.target for view in views} - {host})
     found = suspect.look([view for view in views if view.target == host], logs.logs)
     kernel = asked.kernel or logs.about.kernel or facts.kernel
-    judged = [host_row.of(host, views, found, asked.grades), *(host_row.of(other, views, Suspicion(), asked.grades) for other in others)]
-    _attribute(judged[0], found, facts, kernel, views, match)
+    judged = [host_row.of(other, views, Suspicion(), asked.grades) for other in others]
+    if named or not others or len(views) < len(logs.logs) or any(view.target == host for view in views):
+        row = host_row.of(host, views, found, asked.grades)
+        _attribute(row, found, facts, kernel, views, match)
+        judged.insert(0, row)
     hosts = ranking.ranked(judged)
     return {
         "schema_version": SCHEMA_VERSION,
         "run": _run(logs, views, hosts, asked, now),
         "hosts": hosts,
         "coincident": [],
-        "warnings": [*logs.warnings, *warnings],
+        "warnings": [*logs.warnings, *of_several, *warnings],
     }
 
 
@@ -68,13 +72,8 @@ def _facts(logs: Logs) -> Facts:
     return facts
 
 
-def _address(logs: Logs) -> str | None:
-    found = {log.content.address for log in logs.of(PROBES) if log.content.address}
-    return found.pop() if len(found) == 1 else None
-
-
-def _views(logs: Logs, host: str, threshold_ms: float) -> tuple[list[View], list[str]]:
-    """Each log of probes with its stalls."""
+def _views(logs: Logs, threshold_ms: float) -> tuple[list[View], list[str]]:
+    """Each log of probes with its stalls; the target as about.yml names it, else empty."""
     told = {log.name: _interval_ms(log, logs) for log in logs.of(PROBES)}
     known = [interval for interval in told.values() if interval]
     guess = round(median(known), 3) if known else USUAL_INTERVAL_MS
@@ -95,16 +94,16 @@ def _views(logs: Logs, host: str, threshold_ms: float) -> tuple[list[View], list
                 f"{printable(log.name, 80)}: {log.content.doubtful} lone replies of a second and more are left out: hping3 may add one"
             )
     for number, log in enumerate(logs.of(PROBES), 1):
-        views.append(_view(number, log, host, told[log.name], guess, threshold_ms, logs))
+        views.append(_view(number, log, told[log.name], guess, threshold_ms, logs))
     return views, warnings
 
 
 def _interval_ms(log: Log, logs: Logs) -> float | None:
     probes: Probes = log.content
-    return log.said.interval_ms or probes.interval_ms or logs.about.interval_ms or probes.tells_interval()
+    return log.said.interval_ms or probes.timed_ms or probes.interval_ms or logs.about.interval_ms or probes.tells_interval()
 
 
-def _view(number: int, log: Log, host: str, told: float | None, guess: float, threshold_ms: float, logs: Logs) -> View:
+def _view(number: int, log: Log, told: float | None, guess: float, threshold_ms: float, logs: Logs) -> View:
     probes: Probes = log.content
     interval = told or guess
     stalls = tuple(sawtooth.find(probes, interval, threshold_ms))
@@ -118,7 +117,7 @@ def _view(number: int, log: Log, host: str, told: float | None, guess: float, th
         number=number,
         log=log.name,
         source=source,
-        target=log.said.target or host,
+        target=log.said.target or "",
         layer=layer,
         protocol=probes.protocol,
         stalls=stalls,

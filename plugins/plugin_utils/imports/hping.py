@@ -12,8 +12,9 @@ import re
 from array import array
 from collections.abc import Iterable
 from dataclasses import dataclass, field
-from itertools import pairwise
 from statistics import median
+
+from ansible_collections.fleet.stall.plugins.plugin_utils.imports import interval
 
 ICMP, TCP_SYN = "icmp", "tcp_syn"
 # Two bytes on the wire: the number after 65535 is 0
@@ -24,8 +25,6 @@ ROWS_LIMIT = 4_000_000
 # A log that holds this share of its numbers, from the first probe on or with fast replies among them, holds all replies: the rest was lost
 WHOLE = 0.5
 FEW = 20
-# Falling round trips tell the interval only where they are well above the path's own
-SAWTOOTH_MS = 20.0
 SECOND_MS, LIKE_MS = 1000.0, 15.0
 
 _NUMBER = re.compile(r"(?:\bicmp_seq|\bseq)[=: ](\d{1,9})(?!\d)", re.ASCII)
@@ -33,25 +32,30 @@ _RTT = re.compile(r"\b(?:rtt|time)[=<](\d{1,9}(?:\.\d{1,9})?) ?ms", re.ASCII)
 _FPING = re.compile(
     r"(?:\[\d{1,12}\.\d{1,9}\] )?(\S{1,255})\s{1,64}: \[(\d{1,9})\], (?:\d{1,6} bytes, (\d{1,9}(?:\.\d{1,9})?) ms|timed out)", re.ASCII
 )
-_FROM = re.compile(r"(?:\bip=|\bbytes from )([0-9A-Fa-f.:]{2,45})(?=[\s:(]|$)", re.ASCII)
-_HEADER = re.compile(r"(?:HPING|PING) (\S{1,255}) ")
+_FROM = re.compile(r"\b(?:ip=|bytes from (?:\S{1,255} \()?)([0-9A-Fa-f.:]{2,45}?(?:%[\w.-]{1,15})?)\)?:?(?:\s|$)", re.ASCII)
+_HEADER = re.compile(
+    r"(?:HPING|PING) ([^\s(]{1,255})(?=[ (])(?: ?\((?:[^\s()]{1,255} \(?)?([0-9A-Fa-f.:]{2,45}(?:%[\w.-]{1,15})?)\))?", re.ASCII
+)
+ADDRESSES_LIMIT = 8
 _SENT = re.compile(r"(\d{1,9}) packets (?:transmitted|tramitted), (\d{1,9}) (?:packets )?received", re.ASCII)
 _LONGEST = re.compile(r"(?:round-trip|rtt) min/avg/max(?:/\w{1,8})? = [\d.]{1,12}/[\d.]{1,12}/(\d{1,9}(?:\.\d{1,9})?)", re.ASCII)
-_COMMAND = re.compile(r"(?:^|[\s/])(?:hping3?|ping|fping)(?=\s(?:.*\s)?-)")
-_INTERVAL = re.compile(r"\s(?:-i|--interval)\s{1,8}(u?)(\d{1,9}(?:\.\d{1,6})?)(?=\s|$)", re.ASCII)
-_PERIOD = re.compile(r"\s-p\s{1,8}(\d{1,7})(?=\s|$)", re.ASCII)
+_TOOK = re.compile(r"\btime (\d{1,12}) ?ms", re.ASCII)
+_STAMP = re.compile(r"\[(\d{1,12}\.\d{1,9})\] ", re.ASCII)
 
 
 @dataclass(slots=True)
 class Probes:
     """One log. ``numbers`` and ``rtts`` (ms) are those of the replies in it, in their order; ``series`` where a new count begins.
 
+    ``name``: whom it was sent to, of its first line; ``addresses``: those in it, in their order, ADDRESSES_LIMIT at most;
     ``sent``, ``received``, ``longest_ms``: of the statistics at its end, None without; ``interval_ms``: of the command line in it;
+    ``timed_ms``: the interval by its own clock, of ping's "time" in the statistics, else of the stamps of -D;
     ``lost``: numbers that the log itself calls lost; ``corrected``, ``doubtful``: replies that hping3 shows a second too long, or may.
     """
 
     protocol: str | None = None
-    address: str | None = None
+    name: str | None = None
+    addresses: dict[str, None] = field(default_factory=dict)
     numbers: array = field(default_factory=lambda: array("q"))
     rtts: array = field(default_factory=lambda: array("d"))
     series: list[int] = field(default_factory=list)
@@ -59,11 +63,13 @@ class Probes:
     received: int | None = None
     longest_ms: float | None = None
     interval_ms: float | None = None
+    timed_ms: float | None = None
     lost: int = 0
     corrected: int = 0
     doubtful: int = 0
     omitted: int = 0
     skipped: int = 0
+    first_skipped: str = ""
 
     def parts(self) -> list[tuple[array, array]]:
         """Each series by itself."""
@@ -84,17 +90,11 @@ class Probes:
             return len(self.numbers) >= WHOLE * self.received
         if len(self.numbers) < max(FEW, WHOLE * self.spanned):
             return False
-        return min(self.numbers) <= 1 or sorted(self.rtts)[len(self.rtts) // 4] < SAWTOOTH_MS
+        return min(self.numbers) <= 1 or sorted(self.rtts)[len(self.rtts) // 4] < interval.SAWTOOTH_MS
 
     def tells_interval(self) -> float | None:
-        """Milliseconds between probes as a draining backlog shows them: each of its probes waited that much less than the one before."""
-        steps = [
-            before - after
-            for numbers, rtts in self.parts()
-            for (first, before), (second, after) in pairwise(zip(numbers, rtts, strict=True))
-            if second == first + 1 and after >= SAWTOOTH_MS and before > after
-        ]
-        return round(median(steps), 3) if steps else None
+        """Milliseconds between probes as the backlogs show them; None where they do not tell."""
+        return interval.of_backlogs(self.parts(), self.whole)
 
 
 def recognises(line: str) -> bool:
@@ -107,6 +107,7 @@ def read(lines: Iterable[str]) -> Probes:
     reader = _Reader()
     for line in lines:
         reader.add(line)
+    reader.probes.timed_ms = reader.timed_ms()
     if reader.is_hping:
         _without_false_seconds(reader.probes)
     return reader.probes
@@ -136,16 +137,22 @@ def _without_false_seconds(probes: Probes) -> None:
     probes.doubtful = len(doubtful)
 
 
-def _row(line: str) -> tuple[int, float | None, str] | None:
-    """Number, round trip (None: lost) and protocol of a reply."""
+def _row(line: str) -> tuple[int, float | None, str | None] | None:
+    """Number, round trip (None: lost) and protocol (None: it does not say) of a reply."""
     rtt = _RTT.search(line)
     if rtt:
         number = _NUMBER.search(line)
         if number:
-            return int(number[1]), float(rtt[1]), ICMP if "icmp_seq" in line else TCP_SYN
+            return int(number[1]), float(rtt[1]), _protocol(line)
         return None
     row = _FPING.match(line)
     return (int(row[2]), None if row[3] is None else float(row[3]), ICMP) if row else None
+
+
+def _protocol(line: str) -> str | None:
+    if "icmp_seq" in line or "bytes from" in line:
+        return ICMP
+    return TCP_SYN if "flags=" in line or "sport=" in line else None
 
 
 class _Reader:
@@ -154,6 +161,14 @@ class _Reader:
         self.is_hping = False
         self._highest: int | None = None
         self._offset = 0
+        self._from = ""
+        self._took_ms = self._took_steps = 0
+        self._stamped: tuple[int, float] | None = None
+        self._steps_ms = array("d")
+
+    def timed_ms(self) -> float | None:
+        found = self._took_ms / self._took_steps if self._took_steps else median(self._steps_ms) if self._steps_ms else 0.0
+        return round(found, 3) or None
 
     def add(self, line: str) -> None:
         row = _row(line)
@@ -161,14 +176,14 @@ class _Reader:
             self._reply(line, *row)
         elif not self._framing(line) and line.strip():
             self.probes.skipped += 1
+            self.probes.first_skipped = self.probes.first_skipped or line
 
-    def _reply(self, line: str, number: int, rtt: float | None, protocol: str) -> None:
+    def _reply(self, line: str, number: int, rtt: float | None, protocol: str | None) -> None:
         probes = self.probes
         probes.protocol = probes.protocol or protocol
         self.is_hping = self.is_hping or "rtt=" in line
-        if probes.address is None:
-            found = _FROM.search(line) or _FPING.match(line)
-            probes.address = found[1] if found else None
+        if not self._from or self._from not in line:
+            self._answered(line)
         if "DUP!" in line:
             return
         if rtt is None:
@@ -179,6 +194,25 @@ class _Reader:
             return
         probes.numbers.append(self._unwrapped(number))
         probes.rtts.append(rtt)
+        if stamp := _STAMP.match(line):
+            self._stamp(probes.numbers[-1], float(stamp[1]) * 1000 - rtt)
+
+    def _answered(self, line: str) -> None:
+        """By whom; most lines have the words of the one before."""
+        found = _FROM.search(line) or _FPING.match(line)
+        self._from = line[found.start() : found.end(1) + 1] if found else ""
+        if found:
+            self._address(found[1])
+
+    def _address(self, address: str) -> None:
+        if len(self.probes.addresses) < ADDRESSES_LIMIT:
+            self.probes.addresses[address] = None
+
+    def _stamp(self, number: int, sent_ms: float) -> None:
+        """A reply is stamped when it comes."""
+        if self._stamped and number > self._stamped[0] and sent_ms > self._stamped[1]:
+            self._steps_ms.append((sent_ms - self._stamped[1]) / (number - self._stamped[0]))
+        self._stamped = number, sent_ms
 
     def _unwrapped(self, number: int) -> int:
         highest = self._highest
@@ -204,35 +238,31 @@ class _Reader:
     def _framing(self, line: str) -> bool:
         probes = self.probes
         if header := _HEADER.match(line):
-            probes.address = probes.address or header[1]
+            probes.name = probes.name or header[1]
+            if header[2]:
+                self._address(header[2])
             self._highest = None
             return True
         if found := _SENT.search(line):
             probes.sent = (probes.sent or 0) + int(found[1])
             probes.received = (probes.received or 0) + int(found[2])
+            if took := _TOOK.search(line, found.end()):
+                # ping counts until the last probe was sent
+                self._took_ms += int(took[1])
+                self._took_steps += max(0, int(found[1]) - 1)
             self._highest = None
             return True
         if found := _LONGEST.search(line):
             probes.longest_ms = max(probes.longest_ms or 0.0, float(found[1]))
             return True
-        if _COMMAND.search(line):
-            probes.interval_ms = _interval_ms(line) or probes.interval_ms
+        if "hping statistic" in line or "ping statistics" in line:
+            return True
+        if interval.is_command(line):
+            probes.interval_ms = interval.of_command(line) or probes.interval_ms
             if probes.protocol is None and "hping" in line:
                 probes.protocol = (
                     ICMP if re.search(r"\s(?:--icmp|-1)\b", line) else TCP_SYN if re.search(r"\s(?:-S|--syn)\b", line) else None
                 )
             self._highest = None
             return True
-        return "hping statistic" in line or "ping statistics" in line
-
-
-def _interval_ms(line: str) -> float | None:
-    """Of a command line: hping3 -i u10000 (microseconds) or -i 1 (seconds), ping -i 0.01, fping -p 10."""
-    if "fping" in line:
-        found = _PERIOD.search(line)
-        return float(found[1]) or None if found else None
-    found = _INTERVAL.search(line)
-    if not found:
-        return None
-    value = float(found[2]) / 1000 if found[1] else float(found[2]) * 1000
-    return value or None
+        return False

@@ -23,16 +23,18 @@ FILES_LIMIT = 1000
 BYTES_LIMIT = 1 << 29
 HEAD_BYTES = 1 << 16
 HEAD_LINES = 500
+# Prompts and what else stands in a log of a terminal is left out without a word; where more of it is, rows may be lost
+NOT_UNDERSTOOD = 0.05
 PROBES, PACKETS, SCRIPT, STACKS, STRACE, FACTS = "probes", "packets", "perf_script", "stacks", "strace", "facts"
 # What a line may be taken for by chance has to be a good part of the file
 _LEAST_SHARE = {PACKETS: 0.3, STACKS: 0.3}
-_RECOGNISED: dict[str, Callable[[str], bool]] = {
-    PROBES: hping.recognises,
-    STRACE: straces.recognises,
-    SCRIPT: profiles.recognises_script,
-    STACKS: profiles.recognises_folded,
-    PACKETS: packetlog.recognises,
-    FACTS: timing.recognises,
+_RECOGNISED: dict[str, Callable[[Iterable[str]], int]] = {
+    PROBES: lambda lines: sum(map(hping.recognises, lines)),
+    STRACE: lambda lines: sum(map(straces.recognises, lines)),
+    SCRIPT: lambda lines: sum(map(profiles.recognises_script, lines)),
+    STACKS: lambda lines: sum(map(profiles.recognises_folded, lines)),
+    PACKETS: packetlog.count,
+    FACTS: lambda lines: sum(map(timing.recognises, lines)),
 }
 KINDS = tuple(_RECOGNISED)
 _COLOUR = re.compile(r"\x1b\[[0-9;]{0,32}[mK]")
@@ -116,20 +118,27 @@ def _one(path: Path, found: Logs, unknown: list[str], slow_call_ms: float) -> No
                 unknown.append(f"{printable(path.name, 80)} ({why})")
                 return
             stream.seek(0)
-            content = _read(kind, path.name, _lines(stream), found.about, said, slow_call_ms)
+            lines = _Lines(stream)
+            content = _read(kind, path.name, lines, found.about, said, slow_call_ms)
             if stream.read(1):
                 found.warnings.append(f"{printable(path.name, 80)}: only the first {BYTES_LIMIT >> 20} MB were read")
     except OSError as error:
         unknown.append(f"{printable(path.name, 80)} ({error.strerror})")
         return
     found.logs.append(Log(path.name, kind, content, said))
+    found.warnings += [f"{printable(path.name, 80)}: {what}" for what in _not_used(content, lines.seen)]
+
+
+def _not_used(content: Any, lines: int) -> Iterator[str]:
+    """Of a log that was read, what is not in its content."""
+    skipped = min(getattr(content, "skipped", 0), lines)
+    if skipped > NOT_UNDERSTOOD * lines:
+        first = getattr(content, "first_skipped", "")
+        yield f"{skipped} of {lines} lines were not understood" + (f", the first: {printable(first, 80)}" if first else "")
     if omitted := getattr(content, "omitted", 0):
-        found.warnings.append(f"{printable(path.name, 80)}: {omitted} rows more than are kept were left out")
+        yield f"{omitted} rows more than are kept were left out"
     if totals := getattr(content, "totals", ""):
-        found.warnings.append(
-            f"{printable(path.name, 80)}: {totals}, so that what ran before what is not known, and nobody is looked for in it: "
-            "give the output of perf script"
-        )
+        yield f"{totals}, so that what ran before what is not known, and nobody is looked for in it: give the output of perf script"
 
 
 def recognise(head: bytes) -> tuple[str | None, str]:
@@ -142,7 +151,7 @@ def recognise(head: bytes) -> tuple[str | None, str]:
         return None, "binary"
     lines = [_clean(line) for line in head.decode("utf-8", "replace").splitlines()[:HEAD_LINES]]
     lines = [line[:4096] for line in lines if line.strip()]
-    counts = {kind: sum(map(known, lines)) for kind, known in _RECOGNISED.items()}
+    counts = {kind: rows(lines) for kind, rows in _RECOGNISED.items()}
     fit = {kind: count for kind, count in counts.items() if count and count >= _LEAST_SHARE.get(kind, 0) * len(lines)}
     if not fit:
         return None, "no log that is understood"
@@ -176,11 +185,19 @@ def _opened(path: Path) -> Iterator[IO[bytes]]:
         yield stream
 
 
-def _lines(stream: IO[bytes]) -> Iterator[str]:
-    for line in sample.lines(stream):
-        yield _clean(line)
-        if stream.tell() >= BYTES_LIMIT:
-            return
+class _Lines:
+    """The lines of a file up to BYTES_LIMIT. ``seen``: how many of them so far, without empty ones."""
+
+    def __init__(self, stream: IO[bytes]) -> None:
+        self._stream = stream
+        self.seen = 0
+
+    def __iter__(self) -> Iterator[str]:
+        for line in sample.lines(self._stream):
+            self.seen += bool(line.strip())
+            yield _clean(line)
+            if self._stream.tell() >= BYTES_LIMIT:
+                return
 
 
 def _clean(line: str) -> str:

@@ -27,6 +27,7 @@ AT_ONCE_S = 0.005
 BEFORE = 3
 
 _COLUMNS = {
+    "pid": "pid",
     "tgid": "pid",
     "tid": "tid",
     "comm": "comm",
@@ -41,11 +42,16 @@ _COLUMNS = {
     "time(s)": "time",
     "timestamp": "time",
 }
-_ROW = re.compile(
-    r"\s{0,20}(\d{1,10})\s{1,40}(\d{1,10})\s{1,40}(\S(?:[^\t\n]{0,62}\S)?)\s{1,40}(\d{1,6})"
-    r"(?:\s{1,40}(\d{1,5}))?(?:\s{1,40}(\d{1,12}\.\d{1,9}))?\s{0,40}(?:\*\*.{0,80})?",
-    re.ASCII,
+# A name may end in a number, as that of a thread of a pool: where the columns stand apart, single spaces are the name's own
+_ROWS = tuple(
+    re.compile(
+        r"\s{0,20}(\d{1,10})%s(\d{1,10})%s(\S(?:[^\t\n]{0,62}?\S)??)%s(\d{1,10})"
+        r"(?:%s(\d{1,5}))?(?:%s(\d{1,12}\.\d{1,9}))?\s{0,40}(?:\*\*.{0,80})?" % ((apart,) * 5),
+        re.ASCII,
+    )
+    for apart in (r"(?:\t{1,9}|\s{2,40})", r"\s{1,40}")
 )
+_WIDE = re.compile(r"\t+|\s{2,}")
 _PER_CPU = re.compile(r"(?:ksoftirqd|swapper)/(\d{1,5})\Z", re.ASCII)
 
 
@@ -67,6 +73,7 @@ class PacketLog:
     where: dict[int, list[int]] = field(default_factory=dict)
     omitted: int = 0
     skipped: int = 0
+    first_skipped: str = ""
 
     def handlers(self) -> list[tuple[Task, int | None, int]]:
         """Task, CPU and packets, most first."""
@@ -97,22 +104,19 @@ class Handled:
         return None if self.cpu is None or self.before_cpu is None else self.cpu == self.before_cpu
 
 
-def recognises(line: str) -> bool:
-    return _ROW.fullmatch(line) is not None
+def count(lines: Iterable[str]) -> int:
+    """How many lines are rows."""
+    return sum(row is not None for _line, row in _parsed(lines))
 
 
 def read(lines: Iterable[str]) -> PacketLog:
     """Never raises; lines that are no row count as skipped."""
     log = PacketLog()
     tasks: dict[Task, Task] = {}
-    order: list[str] = []
-    for line in lines:
-        if not log.rows and (named := _heading(line)):
-            order = named
-            continue
-        row = _by_heading(line, order) if order else _positional(line)
+    for line, row in _parsed(lines):
         if row is None:
-            log.skipped += bool(line.strip())
+            log.skipped += 1
+            log.first_skipped = log.first_skipped or line
         elif len(log.rows) >= ROWS_LIMIT:
             log.omitted += 1
         else:
@@ -124,6 +128,21 @@ def read(lines: Iterable[str]) -> PacketLog:
     return log
 
 
+def _parsed(lines: Iterable[str]) -> Iterator[tuple[str, Row | None]]:
+    """Each line but empty ones and a heading before the first row, with its row; None: it is none."""
+    order: list[str] = []
+    begun = False
+    for line in lines:
+        if not line.strip():
+            continue
+        if not begun and (named := _heading(line)):
+            order = named
+            continue
+        row = _by_heading(line, order) if order else _positional(line)
+        begun = begun or row is not None
+        yield line, row
+
+
 def _numbers(numbers: list[int]) -> Iterator[int]:
     """As hping3 prints them: it sends them in the byte order of its host, so that a log may have their bytes swapped; unwrapped."""
     swapped = [_swapped(number) for number in numbers]
@@ -131,7 +150,7 @@ def _numbers(numbers: list[int]) -> Iterator[int]:
         numbers = swapped
     offset, before = 0, 0
     for number in numbers:
-        if before >= WRAP - REORDERED and number < REORDERED:
+        if WRAP > before >= WRAP - REORDERED and number < REORDERED:
             offset += WRAP
         before = number
         yield number + offset
@@ -176,36 +195,43 @@ def cpu_of(comm: str) -> int | None:
 
 
 def _heading(line: str) -> list[str]:
-    words = re.split(r"\t+|\s{2,}", line.strip().lower())
-    if len(words) < 4:
-        words = line.lower().split()
-    if "pid" not in words and "tgid" not in words:
-        return []
+    """The columns in their order, "" for one that is not needed; empty: no heading."""
+    text = line.strip().lstrip("# ").lower()
+    words = text.split()
+    if not set(words) <= set(_COLUMNS):
+        words = _WIDE.split(text) if len(_WIDE.split(text)) >= 4 else words
     # bcc's tools print TGID and PID, which are the process and the thread
-    own = {"pid": "tid" if "tgid" in words else "pid"}
+    own = {"pid": "tid"} if "tgid" in words else {}
     named = [own.get(word) or _COLUMNS.get(word) or _COLUMNS.get(word.split()[0], "") for word in words if word]
     return named if {"comm", "number"} <= set(named) and {"pid", "tid"} & set(named) else []
 
 
 def _by_heading(line: str, order: list[str]) -> Row | None:
     line = line.split("**")[0].strip()
-    words = re.split(r"\t+|\s{2,}", line)
-    if len(words) != len(order):
-        words = line.split()
-    if len(words) != len(order):
-        return None
+    for words in (_WIDE.split(line), _with_spaces(line.split(), order)):
+        row = _of_words(words, order) if len(words) == len(order) else None
+        if row:
+            return row
+    return None
+
+
+def _with_spaces(words: list[str], order: list[str]) -> list[str]:
+    """Words that are more than the columns are of the task's name."""
+    at, more = order.index("comm"), len(words) - len(order)
+    return words if more <= 0 else [*words[:at], " ".join(words[at : at + more + 1]), *words[at + more + 1 :]]
+
+
+def _of_words(words: list[str], order: list[str]) -> Row | None:
     fields = dict(zip(order, words, strict=True))
-    ids = {name: fields.get(name, "") for name in ("pid", "tid", "number")}
-    if not ids["number"].isascii() or not ids["number"].isdecimal() or len(ids["number"]) > 6:
+    number = _whole(fields["number"])
+    pid, tid = _whole(fields.get("pid") or fields.get("tid", "")), _whole(fields.get("tid") or fields.get("pid", ""))
+    if number is None or pid is None or tid is None:
         return None
-    pid, tid = _whole(ids["pid"] or ids["tid"]), _whole(ids["tid"] or ids["pid"])
-    if pid is None or tid is None:
-        return None
-    return _row(pid, tid, fields["comm"], int(ids["number"]), _whole(fields.get("cpu", "")), _seconds(fields.get("time", "")))
+    return _row(pid, tid, fields["comm"], number, _whole(fields.get("cpu", "")), _seconds(fields.get("time", "")))
 
 
 def _positional(line: str) -> Row | None:
-    found = _ROW.fullmatch(line)
+    found = next((found for row in _ROWS if (found := row.fullmatch(line))), None)
     if not found:
         return None
     pid, tid, comm, number, cpu, at = found.groups()
