@@ -9,7 +9,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from ansible_collections.fleet.stall.plugins.plugin_utils import causes, report, table
-from ansible_collections.fleet.stall.plugins.plugin_utils.imports import about, build, logs, packetlog, profiles, straces, timing
+from ansible_collections.fleet.stall.plugins.plugin_utils.imports import about, blockers, build, logs, packetlog, profiles, straces, timing
 from ansible_collections.fleet.stall.plugins.plugin_utils.imports.sawtooth import Stall
 from tests.unit import contract
 
@@ -417,7 +417,7 @@ def script(times, cpu=3):
 @pytest.mark.parametrize(("stall_ms", "cpu", "comm"), [(80.0, 3, "agent"), (80.0, None, "agent"), (140.0, 3, "agent"), (300.0, 3, None)])
 def test_the_samples_show_who_had_the_cpu_before_a_hand_over(stall_ms, cpu, comm):
     profile = profiles.read_script(script(4).splitlines())
-    found = next(iter(profiles.blockers(profile, stall_ms, cpu)), None)
+    found = next(iter(blockers.blockers(profile, stall_ms, cpu)), None)
     assert (found.task.comm if found else None) == comm
     if found:
         assert (found.cpu, found.hand_overs, found.of, found.klass) == (3, 4, 4, "T")
@@ -428,9 +428,9 @@ def test_the_samples_show_who_had_the_cpu_before_a_hand_over(stall_ms, cpu, comm
 def test_stacks_of_another_place_of_the_recording_are_not_next_to_each_other():
     """grep -B leaves `--` between its matches."""
     lines = ["agent;do_syscall_64;sys_read;memcg_stat_show"] * 50 + ["--"] + ["ksoftirqd/3;kthread;run_ksoftirqd"] * 3
-    assert profiles.blockers(profiles.read_folded(lines), 40.0, 3) == []
+    assert blockers.blockers(profiles.read_folded(lines), 40.0, 3) == []
     lines.remove("--")
-    assert profiles.blockers(profiles.read_folded(lines), 40.0, 3)[0].task.comm == "agent"
+    assert blockers.blockers(profiles.read_folded(lines), 40.0, 3)[0].task.comm == "agent"
 
 
 def test_stacks_beyond_those_that_are_kept_are_counted_and_said(tmp_path, monkeypatch):

@@ -8,14 +8,16 @@ from __future__ import annotations
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
+from statistics import median_high
 from typing import Any
 
 from ansible_collections.fleet.stall.plugins.plugin_utils import classes
 from ansible_collections.fleet.stall.plugins.plugin_utils.culprit import SURE_EVENTS, Culprit
 from ansible_collections.fleet.stall.plugins.plugin_utils.imports import packetlog
+from ansible_collections.fleet.stall.plugins.plugin_utils.imports.blockers import EXPLAINED, Blocker, blockers
 from ansible_collections.fleet.stall.plugins.plugin_utils.imports.logs import PACKETS, SCRIPT, STACKS, STRACE, Log
 from ansible_collections.fleet.stall.plugins.plugin_utils.imports.packetlog import Handled
-from ansible_collections.fleet.stall.plugins.plugin_utils.imports.profiles import EXPLAINED, Blocker, blockers
+from ansible_collections.fleet.stall.plugins.plugin_utils.imports.profiles import Profile
 from ansible_collections.fleet.stall.plugins.plugin_utils.imports.sawtooth import Stall
 from ansible_collections.fleet.stall.plugins.plugin_utils.imports.straces import SlowCall
 from ansible_collections.fleet.stall.plugins.plugin_utils.imports.ways import View
@@ -143,7 +145,7 @@ def _sampled(found: Suspicion, profiles: Sequence[Log], lengths: Sequence[float]
         found.missing.append(f"not known: what ran on the CPU meanwhile ({why})")
         return None
     cpu = found.joined.cpu if found.joined else None
-    seen = [one for profile in in_order for one in blockers(profile, min(lengths), cpu)]
+    seen = [one for profile in in_order for one in _blockers(profile, lengths, cpu)]
     if not seen:
         found.missing.append("the CPU samples show no task that had a CPU for as long as a stall before a thread for packets took over")
         return None
@@ -158,6 +160,13 @@ def _sampled(found: Suspicion, profiles: Sequence[Log], lengths: Sequence[float]
         found.on_rx_cpu = False
         return None
     return best
+
+
+def _blockers(profile: Profile, lengths: Sequence[float], cpu: int | None) -> list[Blocker]:
+    """By the shortest stall; whoever kept a CPU for as long as most of them goes first, as a short one may be no more than a pause."""
+    found = blockers(profile, min(lengths), cpu)
+    long = {_who(one) for one in blockers(profile, median_high(lengths), cpu)}
+    return [one for one in found if _who(one) in long] or found
 
 
 def _tied(seen: Sequence[Blocker], found: Suspicion, lengths: Sequence[float], straces: Sequence[Log]) -> Blocker | None:
