@@ -245,6 +245,7 @@ def test_duplicates_colours_and_loss_marks_change_nothing():
 def test_whatever_is_in_a_log_no_reply_is_counted_twice(lines):
     probes = hping.read(lines)
     assert sum(len(numbers) for numbers, _ in probes.parts()) == len(probes.numbers) == len(probes.rtts)
+    assert (probes.tells_interval() or 1) > 0 and (probes.timed_ms or 1) > 0 and (probes.interval_ms or 1) > 0
     stalls = sawtooth.find(probes, 10.0, 10.0)
     assert sum(stall.seen for stall in stalls) <= len(probes.numbers)
     assert all(stall.duration_ms >= 0 and stall.backlog >= stall.seen >= 0 for stall in stalls)
