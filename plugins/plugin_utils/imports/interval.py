@@ -54,8 +54,15 @@ def of_command(line: str) -> float | None:
     fping = program == "fping"
     said = (_PERIOD if fping else _INTERVAL).search(options)
     if not said:
-        return DEFAULT_MS if found.re is _TYPED else None
+        return DEFAULT_MS if found.re is _TYPED and _names_host(options) else None
     return float(said[2]) * (1 if fping else 0.001 if said[1] else 1000) or None if said[2] else None
+
+
+def _names_host(options: str) -> bool:
+    """Whether words after a program's name can be its options and a host, and are no remark as `# ping from the shell`."""
+    words = options.split()
+    plain = [word for before, word in pairwise(["", *words]) if not word.startswith("-") and not before.startswith("-")]
+    return len(plain) <= 1 and (len(plain) < len(words) or bool(re.search(r"[\d.:]", "".join(plain))))
 
 
 def of_backlogs(series: Iterable[tuple[Sequence[int], Sequence[float]]], whole: bool) -> float | None:
