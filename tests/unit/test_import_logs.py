@@ -1,5 +1,6 @@
 """Files are told by what is in them; nothing that is in a directory can stop the import, act on anything or be taken for a healthy host."""
 
+import gzip
 import json
 import os
 import tracemalloc
@@ -60,6 +61,8 @@ def test_a_file_is_told_by_its_content_whatever_its_name(tmp_path, kind):
         (b"\n \n", "empty"),
         (b"\x7fELF\0\0\0", "binary"),
         (b"PERFILE2\x68\0\0", "perf script"),
+        (gzip.compress(b"PERFILE2\x68\0\0"), "perf script"),
+        (b"\xfd7zXZ\0\0", "packed by xz: unpack it"),
         (b"To whom it may concern; hello; world\n" + b"and many more lines of prose\n" * 9, "no log that is understood"),
         (b"<html><body>1 2 three 4</body></html>\n", "no log that is understood"),
     ],
@@ -248,6 +251,45 @@ def test_a_log_longer_than_is_read_is_cut_and_said(tmp_path, monkeypatch):
     (tmp_path / "hping").write_text(HPING)
     read = logs.read(tmp_path, 10)
     assert len(read.logs[0].content.numbers) < 100 and any("only the first" in warning for warning in read.warnings)
+
+
+@pytest.mark.parametrize("kind", FORMS)
+def test_a_log_may_be_packed_by_gzip(tmp_path, kind):
+    (tmp_path / "log.8.gz").write_bytes(gzip.compress(FORMS[kind].encode()))
+    (tmp_path / "plain").write_text(FORMS[kind])
+    read = logs.read(tmp_path, 10)
+    assert [log.kind for log in read.logs] == [kind, kind]
+    assert [said.partition(": ")[2] for said in read.warnings[::2]] == [said.partition(": ")[2] for said in read.warnings[1::2]]
+
+
+def test_a_packed_file_that_breaks_off_is_read_as_far_as_it_goes(tmp_path):
+    packed = gzip.compress("".join(f"len=46 ip=10.0.0.2 icmp_seq={n} rtt={n % 97 / 7:.1f} ms\n" for n in range(20000)).encode())
+    (tmp_path / "cut.gz").write_bytes(packed[: len(packed) // 2])
+    (tmp_path / "head.gz").write_bytes(packed[:5])
+    read = logs.read(tmp_path, 10)
+    assert len(read.logs[0].content.numbers) > 5000
+    assert any("cut.gz: it is packed and broken" in said for said in read.warnings) and any("head.gz" in said for said in read.warnings)
+
+
+def test_what_unpacks_to_much_more_is_cut_in_memory_and_time(tmp_path, monkeypatch):
+    monkeypatch.setattr(logs, "BYTES_LIMIT", 20_000_000)
+    (tmp_path / "bomb.gz").write_bytes(gzip.compress(HPING.encode() + b"x" * 200_000_000))
+    tracemalloc.start()
+    read = logs.read(tmp_path, 10)
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert len(read.logs[0].content.numbers) == 200 and peak < 5_000_000
+    assert any("only the first 19 MB" in said for said in read.warnings)
+
+
+@pytest.mark.parametrize("cpus", [1, 3000])
+def test_the_header_of_a_recording_names_the_host_and_its_kernel(tmp_path, cpus):
+    header = "# ========\n# captured on    : Thu Nov 26 2026\n# hostname : node-7\n# os release : 4.9.0-8-amd64\n# arch : x86_64\n"
+    caches = "".join(f"#  L1 Data                 32K [{cpu}]\n" for cpu in range(cpus))
+    (tmp_path / "script").write_text(f"{header}{caches}# ========\n#\n{SCRIPT}# hostname : other\n")
+    (log,) = logs.read(tmp_path, 10).logs
+    assert log.kind == "perf_script" and (log.facts.host, log.facts.kernel) == ("node-7", "4.9.0-8-amd64")
+    assert findings(tmp_path)["hosts"][0]["host"] == "node-7"
 
 
 @pytest.mark.parametrize("kind", ["probes", "packets", "strace", "stacks", "perf_script"])

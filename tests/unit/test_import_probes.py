@@ -142,7 +142,10 @@ def test_the_command_line_tells_the_interval(line, interval, protocol):
         ("$ ping -i .2 host", 200.0),
         ("$ ping -i.2 host", 200.0),
         ("$ ping -ni 0.2 host", 200.0),
-        ("$ ping host > log", 1000.0),
+        ("$ ping node-7 > log", 1000.0),
+        ("# ping from shell to node-7", None),
+        ("# ping results", None),
+        ("# ping -D on shell to node-7", None),
         ("sudo ping -D host | grep -i 20", 1000.0),
         ("$ ping -f host", None),
         ("$ ping -nA host", None),
@@ -245,6 +248,7 @@ def test_duplicates_colours_and_loss_marks_change_nothing():
 def test_whatever_is_in_a_log_no_reply_is_counted_twice(lines):
     probes = hping.read(lines)
     assert sum(len(numbers) for numbers, _ in probes.parts()) == len(probes.numbers) == len(probes.rtts)
+    assert (probes.tells_interval() or 1) > 0 and (probes.timed_ms or 1) > 0 and (probes.interval_ms or 1) > 0
     stalls = sawtooth.find(probes, 10.0, 10.0)
     assert sum(stall.seen for stall in stalls) <= len(probes.numbers)
     assert all(stall.duration_ms >= 0 and stall.backlog >= stall.seen >= 0 for stall in stalls)

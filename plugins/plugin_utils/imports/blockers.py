@@ -1,7 +1,7 @@
 # Copyright: (c) 2026, fleet.stall contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Who had a CPU before a thread for packets took it, for as long as a stall: out of a recording without a clock in common with the probes."""
+"""Who had a CPU before a thread for packets took it, for as long as a stall, in a recording with a clock of its own."""
 
 from __future__ import annotations
 

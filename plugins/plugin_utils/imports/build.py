@@ -69,6 +69,8 @@ def _facts(logs: Logs) -> Facts:
     facts = Facts(live=logs.about.live, dying=logs.about.dying)
     for log in logs.of(FACTS):
         facts.add(log.content)
+    for log in logs.logs:
+        facts.add(log.facts)
     return facts
 
 

@@ -20,7 +20,7 @@ SAWTOOTH_MS = 20.0
 EVEN = 0.2
 LEAST_STEPS = 4
 
-_PROGRAM = re.compile(r"(?:^|[\s/])(hping3?|ping[46]?|fping)(?=\s(?:.*\s)?-)")
+_PROGRAM = re.compile(r"(?:^|[\s/])(hping3?|ping[46]?|fping)(?=\s)")
 # Where nothing is said of the interval the line has to be a command, and no sentence with one of these words
 _TYPED = re.compile(r"(?:^|[#$%] ?|\bsudo )(?:/\S{0,100}/)?(hping3?|ping[46]?|fping) ")
 _END = re.compile(r"[|<>;&]")
@@ -32,13 +32,18 @@ _PING_AS_IT_CAN = re.compile(r"\s-[A-Za-z]{0,12}[fA]")
 
 
 def is_command(line: str) -> bool:
-    return bool(_PROGRAM.search(line) or _TYPED.search(line))
+    return _program(line) is not None
+
+
+def _program(line: str) -> re.Match[str] | None:
+    """In a line of another shape than a command's, an option has to follow."""
+    found = _TYPED.search(line) or _PROGRAM.search(line)
+    return found if found and (found.re is _TYPED or " -" in line[found.end() :]) else None
 
 
 def of_command(line: str) -> float | None:
     """Milliseconds; None: no command, or one that leaves it to the answers or to the machine (--flood; --faster is 1 microsecond)."""
-    typed = _TYPED.search(line)
-    found = typed or _PROGRAM.search(line)
+    found = _program(line)
     if not found:
         return None
     program, options = found[1], " " + _END.split(line[found.end() :])[0]
@@ -49,8 +54,15 @@ def of_command(line: str) -> float | None:
     fping = program == "fping"
     said = (_PERIOD if fping else _INTERVAL).search(options)
     if not said:
-        return DEFAULT_MS if typed else None
+        return DEFAULT_MS if found.re is _TYPED and _names_host(options) else None
     return float(said[2]) * (1 if fping else 0.001 if said[1] else 1000) or None if said[2] else None
+
+
+def _names_host(options: str) -> bool:
+    """Whether words after a program's name can be its options and a host, and are no remark as `# ping from the shell`."""
+    words = options.split()
+    plain = [word for before, word in pairwise(["", *words]) if not word.startswith("-") and not before.startswith("-")]
+    return len(plain) <= 1 and (len(plain) < len(words) or bool(re.search(r"[\d.:]", "".join(plain))))
 
 
 def of_backlogs(series: Iterable[tuple[Sequence[int], Sequence[float]]], whole: bool) -> float | None:

@@ -5,24 +5,28 @@
 
 from __future__ import annotations
 
+import io
 import os
 import re
 import stat
 from collections.abc import Callable, Iterable, Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import IO, Any
+from typing import Any
 
 from ansible_collections.fleet.stall.plugins.module_utils.profile import sample
 from ansible_collections.fleet.stall.plugins.plugin_utils.imports import about as about_file
 from ansible_collections.fleet.stall.plugins.plugin_utils.imports import hping, packetlog, profiles, straces, timing
+from ansible_collections.fleet.stall.plugins.plugin_utils.imports.opened import Capped, head, opened
 from ansible_collections.fleet.stall.plugins.plugin_utils.text import and_more, printable
 
 FILES_LIMIT = 1000
 BYTES_LIMIT = 1 << 29
 HEAD_BYTES = 1 << 16
 HEAD_LINES = 500
+# perf script --header says much of a large host before its first sample
+HEADER_BYTES = 1 << 22
+COMMENT_LINES = 100
 # Prompts and what else stands in a log of a terminal is left out without a word; where more of it is, rows may be lost
 NOT_UNDERSTOOD = 0.05
 PROBES, PACKETS, SCRIPT, STACKS, STRACE, FACTS = "probes", "packets", "perf_script", "stacks", "strace", "facts"
@@ -37,6 +41,7 @@ _RECOGNISED: dict[str, Callable[[Iterable[str]], int]] = {
     FACTS: lambda lines: sum(map(timing.recognises, lines)),
 }
 KINDS = tuple(_RECOGNISED)
+_PACKED = {b"\xfd7zXZ": "xz", b"\x28\xb5\x2f\xfd": "zstd", b"BZh9": "bzip2", b"PK\x03\x04": "zip"}
 _COLOUR = re.compile(r"\x1b\[[0-9;]{0,32}[mK]")
 _OF_THREAD = re.compile(r"\.(\d{1,10})\Z", re.ASCII)
 
@@ -47,12 +52,13 @@ class LogsError(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Log:
-    """``content``: what its reader gives: Probes, PacketLog, Profile, Strace or Facts."""
+    """``content``: what its reader gives: Probes, PacketLog, Profile, Strace or Facts. ``facts``: what its header says of the host."""
 
     name: str
     kind: str
     content: Any
     said: about_file.File
+    facts: timing.Facts
 
 
 @dataclass(slots=True)
@@ -111,21 +117,24 @@ def _one(path: Path, found: Logs, unknown: list[str], slow_call_ms: float) -> No
         if not _is_file(path):
             unknown.append(f"{printable(path.name, 80)} (no plain file)")
             return
-        with _opened(path) as stream:
-            head = stream.read(HEAD_BYTES)
-            kind, why = (said.what, "") if said.what else recognise(head)
+        with opened(path) as stream:
+            kind, why = (said.what, "") if said.what else recognise(head(stream, HEAD_BYTES, HEADER_BYTES, COMMENT_LINES))
             if kind is None:
                 unknown.append(f"{printable(path.name, 80)} ({why})")
                 return
-            stream.seek(0)
-            lines = _Lines(stream)
-            content = _read(kind, path.name, lines, found.about, said, slow_call_ms)
-            if stream.read(1):
+            capped = Capped(stream, BYTES_LIMIT)
+            lines = _Lines(capped)
+            facts = timing.Facts()
+            rows = timing.noting_header(lines, facts) if kind == SCRIPT else lines
+            content = _read(kind, path.name.removesuffix(".gz"), rows, found.about, said, slow_call_ms)
+            if capped.has_more():
                 found.warnings.append(f"{printable(path.name, 80)}: only the first {BYTES_LIMIT >> 20} MB were read")
+            if capped.broken:
+                found.warnings.append(f"{printable(path.name, 80)}: it is packed and broken, and was read up to there")
     except OSError as error:
         unknown.append(f"{printable(path.name, 80)} ({error.strerror})")
         return
-    found.logs.append(Log(path.name, kind, content, said))
+    found.logs.append(Log(path.name, kind, content, said, facts))
     found.warnings += [f"{printable(path.name, 80)}: {what}" for what in _not_used(content, lines.seen)]
 
 
@@ -141,15 +150,17 @@ def _not_used(content: Any, lines: int) -> Iterator[str]:
         yield f"{totals}, so that what ran before what is not known, and nobody is looked for in it: give the output of perf script"
 
 
-def recognise(head: bytes) -> tuple[str | None, str]:
+def recognise(first: bytes) -> tuple[str | None, str]:
     """What a file is by its first bytes; None with the reason."""
-    if not head.strip():
+    if not first.strip():
         return None, "empty"
-    if head.startswith(b"PERFILE2"):
+    if first.startswith(b"PERFILE2"):
         return None, "a recording of perf record: give the output of perf script"
-    if b"\0" in head:
+    if packed := next((by for magic, by in _PACKED.items() if first.startswith(magic)), None):
+        return None, f"packed by {packed}: unpack it, or pack it by gzip"
+    if b"\0" in first:
         return None, "binary"
-    lines = [_clean(line) for line in head.decode("utf-8", "replace").splitlines()[:HEAD_LINES]]
+    lines = [_clean(line) for line in first.decode("utf-8", "replace").splitlines()[:HEAD_LINES]]
     lines = [line[:4096] for line in lines if line.strip()]
     counts = {kind: rows(lines) for kind, rows in _RECOGNISED.items()}
     fit = {kind: count for kind, count in counts.items() if count and count >= _LEAST_SHARE.get(kind, 0) * len(lines)}
@@ -178,26 +189,17 @@ def _is_file(path: Path) -> bool:
     return stat.S_ISREG(os.lstat(path).st_mode)
 
 
-@contextmanager
-def _opened(path: Path) -> Iterator[IO[bytes]]:
-    handle = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
-    with os.fdopen(handle, "rb") as stream:
-        yield stream
-
-
 class _Lines:
-    """The lines of a file up to BYTES_LIMIT. ``seen``: how many of them so far, without empty ones."""
+    """The lines of a file. ``seen``: how many of them so far, without empty ones."""
 
-    def __init__(self, stream: IO[bytes]) -> None:
-        self._stream = stream
+    def __init__(self, raw: io.RawIOBase) -> None:
+        self._stream = io.BufferedReader(raw, HEAD_BYTES)
         self.seen = 0
 
     def __iter__(self) -> Iterator[str]:
         for line in sample.lines(self._stream):
             self.seen += bool(line.strip())
             yield _clean(line)
-            if self._stream.tell() >= BYTES_LIMIT:
-                return
 
 
 def _clean(line: str) -> str:

@@ -6,7 +6,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
 _UNAME = re.compile(r"Linux (\S{1,253}) (\d{1,3}\.\d{1,5}[\w.+~-]{0,100}) #", re.ASCII)
@@ -17,6 +17,8 @@ _OTHER_TIMES = re.compile(r"(?:user|sys)\s{1,8}(?:\d{1,6}m)?\d{1,9}(?:[.,]\d{1,9
 _CGROUPS = re.compile(r"([a-z_]{1,32})\s{1,20}\d{1,10}\s{1,20}(\d{1,10})\s{1,20}[01]\s{0,20}", re.ASCII)
 _DESCENDANTS = re.compile(r"nr_(dying_)?descendants (\d{1,10})\s{0,20}", re.ASCII)
 _DIRECTORY = re.compile(r"/sys/fs/cgroup/(?:memory|unified)?[^\0\n]{0,4000}")
+# perf script --header
+_HEADER = re.compile(r"# (hostname|os release) : (\S{1,253})\s{0,8}", re.ASCII)
 MEMORY_STAT = "memory.stat"
 
 
@@ -85,6 +87,16 @@ def read(lines: Iterable[str], name: str = "") -> Facts:
         else:
             facts.timed = facts.timed or what or "nothing says what"
     return facts
+
+
+def noting_header(lines: Iterable[str], facts: Facts) -> Iterator[str]:
+    """The lines of a recording, as they are; the host and its kernel, which the comments above it name, go to ``facts``."""
+    above = True
+    for line in lines:
+        above = above and (line.startswith("#") or not line.strip())
+        if above and (found := _HEADER.fullmatch(line)):
+            facts.add(Facts(host=found[2]) if found[1] == "hostname" else Facts(kernel=found[2]))
+        yield line
 
 
 def _is_directory(line: str) -> bool:
