@@ -113,6 +113,7 @@ def captured(lab, runs: Path, capture_s: int) -> subprocess.Popen:
 
 
 @pytest.mark.lab
+@pytest.mark.slow
 def test_interrupted_in_a_capture_it_leaves_nothing(lab, tmp_path):
     before, halted = set(running(*TOOLS)), set(stopped())
     playing = captured(lab, tmp_path, 60)
