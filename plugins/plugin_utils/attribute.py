@@ -59,7 +59,8 @@ def build(
     judged = findings.judge(manifest, evidence, {"grades": findings_["run"]["parameters"]["grades"]})
     # What was let in is all that is used, here as well
     first = (before[0], admission.admitted(*before)) if before else None
-    window = Window(manifest, judged.fleet.evidence, judged, catalogue, first, captures)
+    blamed = {row["host"]: row["blame"]["components"] for row in findings_["hosts"]}
+    window = Window(manifest, judged.fleet.evidence, judged, catalogue, first, captures, blamed)
     window.control = next((_control(host, captures.get(host), window) for host, role in roles.items() if role == "control"), None)
     hosts = []
     for row in findings_["hosts"]:

@@ -13,6 +13,7 @@ from ansible_collections.fleet.stall.plugins.plugin_utils import control, endpoi
 from ansible_collections.fleet.stall.plugins.plugin_utils.application import Asked
 from ansible_collections.fleet.stall.plugins.plugin_utils.endpoints import canonical
 from ansible_collections.fleet.stall.plugins.plugin_utils.findings import Judged
+from ansible_collections.fleet.stall.plugins.plugin_utils.network import kind
 from ansible_collections.fleet.stall.plugins.plugin_utils.stalls_join import Stall, join
 from ansible_collections.fleet.stall.plugins.plugin_utils.timeline import Explained
 
@@ -31,20 +32,31 @@ class Window:
         catalogue: Any,
         before: Any,
         captures: Mapping[str, Mapping],
+        blamed: Mapping[str, Sequence[str]],
     ) -> None:
-        self.captures = captures
+        """:param blamed: host -> components that the first window blames"""
+        self.captures, self.blamed = captures, blamed
         self.manifest, self.evidence, self.judged, self.catalogue, self.before = manifest, evidence, judged, catalogue, before
         self.control: control.Control | None = None
 
     def stalls(self, host: str) -> list[Stall]:
-        """Those that speak against the host; what several of its services had at once is one."""
+        """Those that speak against the host; what several of its services had at once is one.
+
+        Of services that the first window blames few flows are left, which alone may blame none: what two of them saw counts as well.
+        """
         if host not in self.manifest["hosts"]:
             return []
         share = self.judged.shares.of[host]
         found = rows.stalls_of(host, share, self.judged.fleet)
-        if not any(blamed.kind == "app" for blamed in share.blamed):
+        services = {component for component in self.blamed.get(host, ()) if kind(component) == "app"}
+        services |= {blamed.component for blamed in share.blamed if blamed.kind == "app"}
+        if not services:
             return found
-        return join(sorted((view for stall in found for view in stall.events), key=lambda view: (view.start_ns, view.end_ns, view.flow)))
+        sure = {view for stall in found for view in stall.events}
+        flows = self.judged.fleet.network.flows
+        more = {view for stall in share.unexplained for view in stall.events if services & set(flows[view.flow].components)}
+        joined = join(sorted(sure | more, key=lambda view: (view.start_ns, view.end_ns, view.flow)))
+        return [stall for stall in joined if len({view.flow for view in stall.events}) > 1 or not sure.isdisjoint(stall.events)]
 
     def is_probed(self, host: str) -> bool:
         """Whether anything would have shown a stall of the host."""
