@@ -11,7 +11,7 @@ import pytest
 
 from ansible_collections.fleet.stall.plugins.module_utils.capture import bounded, strace_stage
 from ansible_collections.fleet.stall.plugins.module_utils.capture.strace_stage import Process
-from ansible_collections.fleet.stall.plugins.module_utils.profile.stracelog import Call
+from ansible_collections.fleet.stall.plugins.module_utils.profile import stracelog
 
 COLLECTIONS = os.path.join(os.path.dirname(__file__), "..", "..", "collections")
 needs_strace = pytest.mark.skipif(not strace_stage.capability()["available"], reason=str(strace_stage.capability()["reason"]))
@@ -162,23 +162,19 @@ def test_slowdown(without, traced, expected):
 
 
 @pytest.mark.parametrize(
-    ("name", "args", "fd", "buffer", "expected"),
+    ("name", "args", "expected"),
     [
-        (
-            "read",
-            '7</sys/fs/cgroup/memory/memory.stat>, "cache 0\\nrss"..., 4096',
-            None,
-            "cache 0\nrss",
-            (7, "/sys/fs/cgroup/memory/memory.stat"),
-        ),
-        ("read", '7, "cache"..., 4096', 7, "cache", (7, None)),
-        ("wait4", "4711, NULL, 0, NULL", None, None, (None, None)),
-        ("openat", 'AT_FDCWD</root>, "/proc/1/smaps", O_RDONLY', None, "/proc/1/smaps", (None, "/proc/1/smaps")),
-        ("brk", "NULL", None, None, (None, None)),
+        ("read", '7</sys/fs/cgroup/memory/memory.stat>, "cache 0\\nrss"..., 4096', (7, "/sys/fs/cgroup/memory/memory.stat")),
+        ("read", "7<TCP:[10.0.0.1:22->10.0.0.2:50000]>, NULL, 4096", (7, "TCP:[10.0.0.1:22->10.0.0.2:50000]")),
+        ("read", '7, "cache"..., 4096', (7, None)),
+        ("wait4", "4711, NULL, 0, NULL", (None, None)),
+        ("openat", 'AT_FDCWD</root>, "/proc/1/smaps", O_RDONLY', (None, "/proc/1/smaps")),
+        ("brk", "NULL", (None, None)),
     ],
 )
-def test_row_of_a_slow_call(name, args, fd, buffer, expected):
-    row = strace_stage.row_of(Call(78, 1574380800.25, name, args, "5", 0.179438, fd, buffer), FINE)
+def test_row_of_a_slow_call(name, args, expected):
+    (call,) = stracelog.parse([f"[pid 78] 1574380800.250000 {name}({args}) = 5 <0.179438>"])
+    row = strace_stage.row_of(call, FINE)
     assert (row["fd"], row["path"]) == expected
     assert (row["pid"], row["tid"], row["call"], row["duration_ms"], row["how"]) == (77, 78, name, 179.438, "strace")
     assert row["start_ns"] == 1574380800250000000

@@ -152,3 +152,19 @@ def test_a_real_log(tmp_path, options):
     assert (read.tid is None) == ("-f" not in options)
     assert (read.at_s is None) == (options == ["-f"])
     assert counts.skipped == 0 and calls[-1].name == "exit_group"
+
+
+@pytest.mark.parametrize(
+    ("arguments", "fd", "path"),
+    [
+        ('7</proc/1/net/tcp6>, ""..., 4096', 7, "/proc/1/net/tcp6"),
+        ('7<TCP:[10.0.0.1:22->10.0.0.2:50000]>, ""..., 4096', 7, "TCP:[10.0.0.1:22->10.0.0.2:50000]"),
+        ("7</tmp/a, b>", 7, "/tmp/a, b"),
+        ('7, "</tmp/a>", 9', 7, None),
+        ("7", 7, None),
+        ("7 /* [0 1] */", None, None),
+    ],
+)
+def test_a_descriptor_with_what_strace_says_of_it(arguments, fd, path):
+    (call,) = stracelog.parse([f"read({arguments}) = 1 <0.1>"])
+    assert (call.fd, call.path) == (fd, path)

@@ -17,7 +17,7 @@ import time
 from typing import Any, Dict, Iterator, List, NamedTuple, Optional, Tuple
 
 from ansible_collections.fleet.stall.plugins.module_utils import sockets
-from ansible_collections.fleet.stall.plugins.module_utils.capture import bounded, identity
+from ansible_collections.fleet.stall.plugins.module_utils.capture import bounded, identity, syscalls
 from ansible_collections.fleet.stall.plugins.module_utils.counters.cgroupfs import keyed_numbers
 from ansible_collections.fleet.stall.plugins.module_utils.counters.source import Unavailable, text, text_or_none
 from ansible_collections.fleet.stall.plugins.module_utils.profile import stracelog
@@ -36,8 +36,6 @@ WAITS = ("futex", "sched_yield", "nanosleep", "clock_nanosleep", "epoll_pwait")
 OLD_WAITS = ("epoll_wait", "poll", "select")
 WITHOUT_OLD_CALLS = ("aarch64", "riscv64", "loongarch64")
 
-# A number alone may as well be a process id; -y marks the descriptors.
-DESCRIPTOR = re.compile(r"^\s*(\d+)<([^>]*)>")
 # A wait for someone else, as a rule: such rows come after those on files.
 PEERS = ("socket:", "pipe:", "anon_inode:", "UNIX", "TCP", "UDP", "NETLINK")
 
@@ -259,8 +257,9 @@ def rate(readings: Readings) -> Optional[float]:
 
 def row_of(call: stracelog.Call, process: Process) -> Dict[str, Any]:
     """A row of `slow_calls` in capture.json. The path is strace's own (-y), as it was at the time of the call."""
-    descriptor = DESCRIPTOR.match(call.args)
-    fd, path = (int(descriptor.group(1)), descriptor.group(2)) if descriptor else (call.fd, None)
+    # A number alone may as well be a process id; -y marks the descriptors that are open
+    fd = call.fd if call.path is not None or syscalls.takes_descriptor(call.name) else None
+    path = call.path
     if fd is None and (call.buffer or "").startswith("/"):
         path = call.buffer  # of open, stat and the like
     return {

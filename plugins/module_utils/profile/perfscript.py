@@ -101,7 +101,7 @@ def _task(header: str) -> Optional[Tuple[int, int, int, int, str]]:
     if time is None:
         while words and words[-1].endswith(":"):  # the event
             words.pop()
-        if len(words) > 2 and words[-1].isdigit() and (CPU.fullmatch(words[-2]) or TASK.fullmatch(words[-2])):
+        if len(words) > 2 and words[-1].isdecimal() and (CPU.fullmatch(words[-2]) or TASK.fullmatch(words[-2])):
             words.pop()  # its period
     words = words[:at]
     cpus = CPU.fullmatch(words[-1]) if words else None

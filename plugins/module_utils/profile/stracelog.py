@@ -29,7 +29,7 @@ RESUMED = re.compile(r"<\.\.\. ([a-zA-Z_]\w{0,63}) resumed>\s?")
 UNFINISHED = re.compile(r"\s*<(?:unfinished \.\.\.|detached \.\.\.)>\s*$")
 RESULT = re.compile(r"\)\s*= ")
 SECONDS = re.compile(r"\s*<(\d{1,9}(?:\.\d{1,9})?)>\s*$")
-FD = re.compile(r"(\d{1,10})(?:<([^>]*)>)?(?:,|$|\))")
+FD = re.compile(r"(\d{1,10})(?:<(.{0,4096}?)>)?(?:,|$|\))")
 QUOTED = re.compile(r'"((?:[^"\\]|\\.)*)"?')
 ESCAPE = re.compile(r"\\(?:x([0-9a-fA-F]{2})|([0-7]{1,3})|(.))", re.DOTALL)
 LETTERS = {"n": "\n", "t": "\t", "r": "\r", "v": "\v", "f": "\f", "a": "\a", "b": "\b", "e": "\x1b"}

@@ -12,9 +12,9 @@ from ansible_collections.fleet.stall.plugins.module_utils.profile.sample import 
 from ansible_collections.fleet.stall.plugins.plugin_utils import classes
 from ansible_collections.fleet.stall.plugins.plugin_utils.imports.profiles import HandOver, Profile
 from ansible_collections.fleet.stall.plugins.plugin_utils.stalls_join import MS
+from ansible_collections.fleet.stall.plugins.plugin_utils.timeline import EXPLAINED
 from ansible_collections.fleet.stall.plugins.plugin_utils.xray import Task
 
-EXPLAINED = 0.7
 MOST = 8
 
 

@@ -14,7 +14,7 @@ from typing import Any
 from ansible_collections.fleet.stall.plugins.plugin_utils import classes
 from ansible_collections.fleet.stall.plugins.plugin_utils.culprit import SURE_EVENTS, Culprit
 from ansible_collections.fleet.stall.plugins.plugin_utils.imports import packetlog
-from ansible_collections.fleet.stall.plugins.plugin_utils.imports.blockers import EXPLAINED, Blocker, blockers
+from ansible_collections.fleet.stall.plugins.plugin_utils.imports.blockers import Blocker, blockers
 from ansible_collections.fleet.stall.plugins.plugin_utils.imports.logs import PACKETS, SCRIPT, STACKS, STRACE, Log
 from ansible_collections.fleet.stall.plugins.plugin_utils.imports.packetlog import Handled
 from ansible_collections.fleet.stall.plugins.plugin_utils.imports.profiles import Profile
@@ -22,6 +22,7 @@ from ansible_collections.fleet.stall.plugins.plugin_utils.imports.sawtooth impor
 from ansible_collections.fleet.stall.plugins.plugin_utils.imports.straces import SlowCall
 from ansible_collections.fleet.stall.plugins.plugin_utils.imports.ways import View
 from ansible_collections.fleet.stall.plugins.plugin_utils.text import and_more, printable
+from ansible_collections.fleet.stall.plugins.plugin_utils.timeline import EXPLAINED
 from ansible_collections.fleet.stall.plugins.plugin_utils.xray import Task
 
 # The packet log is of the same time as a log of probes if it shows so much of the stalls' backlogs as one
