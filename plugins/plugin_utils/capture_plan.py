@@ -207,16 +207,17 @@ def _capture_plan(manifest: Mapping[str, Any], host: str, local: Mapping[tuple[s
         "slow_call_ms": parameters["slow_call_ms"],
         "memory_stat": parameters["memory_stat"],
         "connections": True,
-        "endpoints": _endpoints(parameters["services"]),
+        "endpoints": _endpoints(parameters["services"], host),
         "packets": [_traced(flow, local) for flow in packets] if parameters["capture_packets"] else [],
         "only_packets": host not in captured,
         "bytes_limit": parameters["capture_bytes"],
     }
 
 
-def _endpoints(services: Sequence[Mapping[str, Any]]) -> list[list[Any]]:
-    """(address, port) where processes of services listen; each host knows which of them are its own."""
-    ends = {end: None for service in services for text in service.get("endpoints") or [] if (end := endpoints.parse(text))}
+def _endpoints(services: Sequence[Mapping[str, Any]], host: str) -> list[list[Any]]:
+    """(address, port) where processes of services listen that may run on the host; it knows by itself which of them do."""
+    here = [service for service in services if service.get("backend") in (None, host)]
+    ends = {end: None for service in here for text in service.get("endpoints") or [] if (end := endpoints.parse(text))}
     return [list(end) for end in ends][:MOST_ENDPOINTS]
 
 

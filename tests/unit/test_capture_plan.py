@@ -122,16 +122,18 @@ def test_every_plan_is_one_that_its_module_takes(manifest):
         assert plan["token"] == observe[plan["host"]]["token"]
 
 
-def test_each_host_is_told_where_services_listen(manifest):
-    """Which of these are its own, it sees itself."""
+def test_each_host_is_told_where_services_listen_that_may_be_its_own(manifest):
+    """Which of these are, it sees itself, where nobody says."""
     services = [
         {"name": "web", "endpoints": ["10.1.0.1:80", "[fd00::1]:80", "10.1.0.1:80"]},
         {"name": "line", "endpoints": ["nonsense", "10.1.0.2:81"]},
         {"name": "old"},
+        {"name": "here", "backend": "a1", "endpoints": ["10.1.0.3:82"]},
     ]
     named = {**manifest, "run": {**manifest["run"], "parameters": {**manifest["run"]["parameters"], "services": services}}}
-    for plan in capture_plan.capture_plans(named, {}).values():
-        assert plan["endpoints"] == [["10.1.0.1", 80], ["fd00::1", 80], ["10.1.0.2", 81]]
+    for host, plan in capture_plan.capture_plans(named, {}).items():
+        own = [["10.1.0.3", 82]] if host == "a1" else []
+        assert plan["endpoints"] == [["10.1.0.1", 80], ["fd00::1", 80], ["10.1.0.2", 81], *own]
         assert capture_module.problems({**plan, "dispatched_at": 190.0}) == []
 
 
